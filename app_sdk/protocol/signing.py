@@ -1,0 +1,105 @@
+"""Signatures of webhook bodies: Rimdian's own header, and the three of Standard Webhooks 1.0.0."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+
+RMD_HEADER = "X-Rmd-Signature"
+ID_HEADER = "webhook-id"
+TIMESTAMP_HEADER = "webhook-timestamp"
+SIGNATURE_HEADER = "webhook-signature"
+
+_SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, not a secret
+_SECRET_BYTES = 32
+_TIMESTAMP_CHARS = 15
+
+
+class SignatureError(ValueError):
+    """A request that is not proved to come from the holder of the secret."""
+
+
+def generate_secret() -> str:
+    """A new random secret in the form of Standard Webhooks."""
+    return _SECRET_PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+
+
+def rmd_signature(secret: str, body: bytes) -> str:
+    """The lower-case hex HMAC-SHA256 of the body, keyed with the UTF-8 bytes of the whole secret."""
+    return hmac.new(_whole(secret), body, hashlib.sha256).hexdigest()
+
+
+def webhook_signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
+    """The Standard Webhooks signature `v1,<base64>`; `timestamp` in Unix seconds."""
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    digest = hmac.new(_standard_key(secret), signed, hashlib.sha256).digest()
+    return "v1," + base64.b64encode(digest).decode()
+
+
+def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """Every signature header of one request."""
+    return {
+        RMD_HEADER: rmd_signature(secret, body),
+        ID_HEADER: message_id,
+        TIMESTAMP_HEADER: str(timestamp),
+        SIGNATURE_HEADER: webhook_signature(secret, message_id, timestamp, body),
+    }
+
+
+def verify(secret: str, headers: Mapping[str, str], body: bytes, now: int, tolerance_secs: int = 300) -> None:
+    """Check that the body was signed with the secret, and lately, as seen from `now` (Unix seconds).
+
+    Raises SignatureError. The Standard Webhooks headers are decisive where one of them is present;
+    X-Rmd-Signature, which carries no time and so cannot tell a replay, counts only in their absence.
+    """
+    given = {name.lower(): value for name, value in headers.items()}
+    if any(name in given for name in (ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER)):
+        _verify_standard(secret, given, body, now, tolerance_secs)
+    elif RMD_HEADER.lower() in given:
+        if not _same(rmd_signature(secret, body), given[RMD_HEADER.lower()].strip()):
+            raise SignatureError(f"{RMD_HEADER} does not match the body and the secret")
+    else:
+        raise SignatureError(f"the request has neither {SIGNATURE_HEADER} nor {RMD_HEADER}")
+
+
+def _verify_standard(
+    secret: str, given: Mapping[str, str], body: bytes, now: int, tolerance_secs: int
+) -> None:
+    for name in (ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER):
+        if not given.get(name):
+            raise SignatureError(f"the header {name} is missing")
+    timestamp = _timestamp(given[TIMESTAMP_HEADER])
+    expected = webhook_signature(secret, given[ID_HEADER], timestamp, body)
+    if not any(_same(expected, signature) for signature in given[SIGNATURE_HEADER].split()):
+        raise SignatureError(f"{SIGNATURE_HEADER} does not match the body and the secret")
+    if abs(now - timestamp) > tolerance_secs:
+        age = "old" if timestamp < now else "far in the future"
+        raise SignatureError(f"{TIMESTAMP_HEADER} is too {age}: {timestamp}, and it is {now} here")
+
+
+def _timestamp(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= _TIMESTAMP_CHARS):
+        raise SignatureError(f"{TIMESTAMP_HEADER} is not a number of seconds")
+    return int(text)
+
+
+def _same(expected: str, given: str) -> bool:
+    # compare_digest refuses text that is not ASCII, and a header may hold anything.
+    return hmac.compare_digest(expected.encode(), given.encode("utf-8", "surrogatepass"))
+
+
+def _whole(secret: str) -> bytes:
+    if not secret:
+        raise ValueError("the secret is empty")
+    return secret.encode()
+
+
+def _standard_key(secret: str) -> bytes:
+    if secret.startswith(_SECRET_PREFIX):
+        try:
+            return base64.b64decode(secret[len(_SECRET_PREFIX) :], validate=True) or _whole(secret)
+        except binascii.Error:
+            return _whole(secret)
+    return _whole(secret)
