@@ -1,0 +1,66 @@
+"""What a task asks of the engine, as frozen values: its definition, completed by the server's defaults."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+from app_sdk.protocol.manifest import RetryManifest, TaskManifest
+from orchestrator.domain.retry import RetryPolicy
+
+
+class Delivery(StrEnum):
+    """AT_LEAST_ONCE: late acknowledgement. AT_MOST_ONCE: early; what may have arrived is not repeated."""
+
+    AT_LEAST_ONCE = "at_least_once"
+    AT_MOST_ONCE = "at_most_once"
+
+
+class OnWorkerFailure(StrEnum):
+    """FAIL: the others end as soon as their calls are back. CONTINUE: they run to their end first."""
+
+    FAIL = "fail"
+    CONTINUE = "continue"
+
+
+class OnMultipleExec(StrEnum):
+    """What a launch does while an execution of the same task and key runs."""
+
+    ALLOW = "allow"
+    DISCARD_NEW = "discard_new"
+    RETRY_LATER = "retry_later"
+    ABORT_EXISTING = "abort_existing"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPolicy:
+    """The part of a task's definition that decisions depend on."""
+
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    delivery: Delivery = Delivery.AT_LEAST_ONCE
+    on_worker_failure: OnWorkerFailure = OnWorkerFailure.FAIL
+    max_duration: timedelta = timedelta(days=7)
+    is_async: bool = False
+
+
+def task_policy(task: TaskManifest, defaults: RetryPolicy) -> TaskPolicy:
+    """The policy of `task`; what its `retry` leaves out comes from `defaults`."""
+    return TaskPolicy(
+        retry=_retry_policy(task.retry, defaults),
+        delivery=Delivery(task.delivery),
+        on_worker_failure=OnWorkerFailure(task.on_worker_failure),
+        max_duration=timedelta(seconds=task.max_duration_secs),
+        is_async=task.is_async,
+    )
+
+
+def _retry_policy(asked: RetryManifest, defaults: RetryPolicy) -> RetryPolicy:
+    return RetryPolicy(
+        max_retries=defaults.max_retries if asked.max_retries is None else asked.max_retries,
+        initial_delay=_seconds(asked.initial_delay_secs, defaults.initial_delay),
+        multiplier=defaults.multiplier if asked.multiplier is None else asked.multiplier,
+        max_delay=_seconds(asked.max_delay_secs, defaults.max_delay),
+    )
+
+
+def _seconds(asked: float | None, default: timedelta) -> timedelta:
+    return default if asked is None else timedelta(seconds=asked)

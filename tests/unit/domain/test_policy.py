@@ -1,0 +1,54 @@
+"""What a task's definition asks of the engine, completed by the server's defaults."""
+
+from datetime import timedelta
+from typing import Any
+
+from app_sdk.protocol.manifest import TaskManifest
+from orchestrator.domain.policy import Delivery, OnMultipleExec, OnWorkerFailure, TaskPolicy, task_policy
+from orchestrator.domain.retry import RetryPolicy
+
+DEFAULTS = RetryPolicy(7, timedelta(seconds=3), 1.5, timedelta(minutes=2))
+
+
+def policy(**fields: Any) -> TaskPolicy:
+    return task_policy(TaskManifest.model_validate({"id": "app_x_t", "name": "T", **fields}), DEFAULTS)
+
+
+def test_a_bare_task_takes_the_defaults() -> None:
+    assert policy() == TaskPolicy(
+        retry=DEFAULTS,
+        delivery=Delivery.AT_LEAST_ONCE,
+        on_worker_failure=OnWorkerFailure.FAIL,
+        max_duration=timedelta(days=7),
+        is_async=False,
+    )
+
+
+def test_a_task_may_set_everything() -> None:
+    asked = policy(
+        retry={"max_retries": 0, "initial_delay_secs": 0, "multiplier": 4, "max_delay_secs": 0.5},
+        delivery="at_most_once",
+        on_worker_failure="continue",
+        max_duration_secs=90,
+        is_async=True,
+    )
+    assert asked == TaskPolicy(
+        retry=RetryPolicy(0, timedelta(), 4.0, timedelta(milliseconds=500)),
+        delivery=Delivery.AT_MOST_ONCE,
+        on_worker_failure=OnWorkerFailure.CONTINUE,
+        max_duration=timedelta(seconds=90),
+        is_async=True,
+    )
+
+
+def test_what_a_retry_policy_leaves_out_is_the_servers() -> None:
+    assert policy(retry={"max_retries": 1}).retry == RetryPolicy(1, timedelta(seconds=3), 1.5, timedelta(minutes=2))
+    assert policy(retry={"initial_delay_secs": 9}).retry == RetryPolicy(
+        7, timedelta(seconds=9), 1.5, timedelta(minutes=2)
+    )
+
+
+def test_every_overlap_policy_of_a_manifest_is_known() -> None:
+    names = ("allow", "discard_new", "retry_later", "abort_existing")
+    manifests = [TaskManifest(id="app_x_t", name="T", on_multiple_exec=name) for name in names]
+    assert [OnMultipleExec(manifest.on_multiple_exec) for manifest in manifests] == list(OnMultipleExec)
