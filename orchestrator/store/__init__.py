@@ -1,0 +1,1 @@
+"""Tables and statements: the only layer with SQL. It decides nothing; `service` does, with `domain`."""

@@ -1,0 +1,162 @@
+"""The hot statements on apps: who is due, what an app's limits allow, the lock of its state."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.store.dialect import Dialect
+from orchestrator.store.transaction import Transaction
+
+_DUE = """
+SELECT apps.pk, apps.max_concurrent_calls, apps.unanswered_calls, apps.rate_calls, apps.rate_per_secs, apps.rate_recent,
+       (SELECT count(*) FROM workers WHERE workers.app_pk = apps.pk AND status = 'calling' AND NOT pull),
+       (SELECT min(due_at) FROM workers
+         WHERE workers.app_pk = apps.pk AND status = 'ready' AND NOT held AND NOT pull AND due_at IS NOT NULL)
+  FROM apps WHERE apps.status = 'active' AND apps.deleted_at IS NULL ORDER BY apps.pk"""
+
+_WAITING = """
+SELECT execution_pk, worker_id, token FROM workers
+ WHERE app_pk = :app_pk AND status = 'ready' AND NOT held AND NOT pull AND due_at IS NOT NULL AND due_at <= :now
+ ORDER BY due_at LIMIT :places"""
+
+# One round trip for all apps; SQLite has no LATERAL, and its round trips cost nothing.
+_WAITING_OF_ALL = """
+SELECT w.execution_pk, w.worker_id, w.token
+  FROM unnest(:apps::bigint[], :places::int[]) AS wanted (app_pk, places)
+ CROSS JOIN LATERAL (
+       SELECT execution_pk, worker_id, token FROM workers
+        WHERE app_pk = wanted.app_pk AND status = 'ready' AND NOT held AND NOT pull
+          AND due_at IS NOT NULL AND due_at <= :now
+        ORDER BY due_at LIMIT wanted.places) AS w"""
+
+_LOCK = "SELECT pk FROM apps WHERE pk IN :pks ORDER BY pk FOR NO KEY UPDATE"
+
+_ACTIVE = """
+SELECT apps.pk, apps.max_concurrent_calls, apps.unanswered_calls, apps.rate_calls, apps.rate_per_secs, apps.rate_recent,
+       (SELECT count(*) FROM workers WHERE workers.app_pk = apps.pk AND status = 'calling' AND NOT pull)
+  FROM apps WHERE apps.pk IN :pks AND apps.status = 'active' AND apps.deleted_at IS NULL"""
+
+_FACTS = """
+SELECT apps.pk, apps.workspace_id, apps.id, apps.status, apps.webhook_endpoint, apps.secret_encrypted,
+       apps.verify_tls, apps.rate_calls IS NOT NULL, apps.unanswered_calls, app_states.state
+  FROM apps JOIN app_states ON app_states.app_pk = apps.pk WHERE apps.pk IN :pks"""
+
+_LOCK_STATES = "SELECT app_pk FROM app_states WHERE app_pk IN :pks ORDER BY app_pk FOR NO KEY UPDATE"
+_SET_STATE = "UPDATE app_states SET state = :state, version = version + 1 WHERE app_pk = :app_pk"
+_SET_UNANSWERED = "UPDATE apps SET unanswered_calls = :unanswered_calls WHERE pk = :pk"
+_SET_RATE = "UPDATE apps SET rate_recent = :recent WHERE pk = :pk"
+_STOP = "UPDATE apps SET status = 'stopped', status_reason = :reason, updated_at = :now WHERE pk = :pk"
+
+
+@dataclass(frozen=True, slots=True)
+class AppStanding:
+    """How an app stands to its limits: `calling` calls are in flight; at most `rate_calls` in `rate_per_secs` seconds.
+
+    `rate_recent` is JSON: [[end of a slot in microseconds, calls that began in it], ...].
+    """
+
+    pk: int
+    max_concurrent_calls: int
+    unanswered_calls: int
+    rate_calls: int | None
+    rate_per_secs: float | None
+    rate_recent: str | None
+    calling: int
+
+
+@dataclass(frozen=True, slots=True)
+class DueApp:
+    """An active app; `first_due_at` (microseconds) is when its first worker is due, None if none waits."""
+
+    standing: AppStanding
+    first_due_at: int | None
+
+    @property
+    def pk(self) -> int:
+        return self.standing.pk
+
+
+@dataclass(frozen=True, slots=True)
+class AppFacts:
+    """What a call needs to know of its app; the secret is still encrypted, `state` is JSON text."""
+
+    pk: int
+    workspace_id: str
+    id: str
+    status: str
+    webhook_endpoint: str | None
+    secret_encrypted: str
+    verify_tls: bool | None
+    is_rate_limited: bool
+    unanswered_calls: int
+    state: str
+
+
+def due(tx: Transaction) -> list[DueApp]:
+    """Every active app with the time of its first due worker; unlocked, so a heuristic."""
+    return [DueApp(AppStanding(*row[:7]), row[7]) for row in tx.rows(_DUE)]
+
+
+def waiting(tx: Transaction, places: Mapping[int, int], now: int) -> list[tuple[int, int, int]]:
+    """(execution, worker id, token) of the due workers that wait longest, for each app as many as it has places."""
+    if tx.dialect is Dialect.POSTGRESQL:
+        rows = tx.rows(_WAITING_OF_ALL, apps=list(places), places=list(places.values()), now=now)
+    else:
+        rows = [
+            row
+            for app, count in places.items()
+            for row in tx.rows(_WAITING, app_pk=app, places=count, now=now)
+        ]
+    return [(pk, worker_id, token) for pk, worker_id, token in rows]
+
+
+def lock_active(tx: Transaction, pks: Iterable[int]) -> dict[int, AppStanding]:
+    """Lock the apps' rows, then read how the active ones stand: read by the lock's own statement, it would be stale."""
+    wanted = sorted(pks)
+    if tx.dialect is Dialect.POSTGRESQL:
+        tx.rows(_LOCK, pks=wanted)
+    return {row[0]: AppStanding(*row) for row in tx.rows(_ACTIVE, pks=wanted)}
+
+
+def facts(tx: Transaction, pks: Iterable[int]) -> dict[int, AppFacts]:
+    return {row[0]: _facts(row) for row in tx.rows(_FACTS, pks=sorted(pks))}
+
+
+def lock_states(tx: Transaction, pks: Iterable[int]) -> None:
+    """Lock the apps' states: whoever mutates one reads it afterwards."""
+    if tx.dialect is Dialect.POSTGRESQL:
+        tx.rows(_LOCK_STATES, pks=sorted(pks))
+
+
+def set_state(tx: Transaction, app_pk: int, state: str) -> None:
+    tx.run(_SET_STATE, app_pk=app_pk, state=state)
+
+
+def set_unanswered(tx: Transaction, pk: int, unanswered_calls: int) -> None:
+    tx.run(_SET_UNANSWERED, pk=pk, unanswered_calls=unanswered_calls)
+
+
+def set_rate(tx: Transaction, pk: int, recent: str) -> None:
+    tx.run(_SET_RATE, pk=pk, recent=recent)
+
+
+def stop(tx: Transaction, pk: int, reason: str, now: int) -> None:
+    tx.run(_STOP, pk=pk, reason=reason, now=now)
+
+
+def _facts(row: tuple[Any, ...]) -> AppFacts:
+    pk, workspace_id, id_, status, endpoint, secret, verify_tls, is_rate_limited, unanswered_calls, state = (
+        row
+    )
+    return AppFacts(
+        pk=pk,
+        workspace_id=workspace_id,
+        id=id_,
+        status=status,
+        webhook_endpoint=endpoint,
+        secret_encrypted=secret,
+        verify_tls=None if verify_tls is None else bool(verify_tls),
+        is_rate_limited=bool(is_rate_limited),
+        unanswered_calls=unanswered_calls,
+        state=state,
+    )

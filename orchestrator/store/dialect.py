@@ -1,0 +1,42 @@
+"""One text for every statement: how it reads on SQLite and on PostgreSQL.
+
+Statements are written once, with `:name` parameters, `IN :names` for a list, and PostgreSQL's row locks. SQLite has
+neither arrays nor row locks (its one writer is the lock), so a list travels as JSON text and the locks are left out.
+"""
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+_LIST = re.compile(r"\bIN :(\w+)")
+_PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
+_ROW_LOCK = re.compile(r"\s+FOR (?:NO KEY )?UPDATE(?: OF \w+)?(?: SKIP LOCKED)?")
+
+
+class Dialect(Enum):
+    """The two databases, both first class."""
+
+    SQLITE = "sqlite"
+    POSTGRESQL = "postgresql"
+
+
+@lru_cache(maxsize=512)
+def translate(sql: str, dialect: Dialect) -> str:
+    """The statement as the dialect's driver takes it."""
+    if dialect is Dialect.SQLITE:
+        return _ROW_LOCK.sub("", _LIST.sub(r"IN (SELECT value FROM json_each(:\1))", sql))
+    sql = _LIST.sub(r"= ANY(:\1)", sql.replace("%", "%%"))
+    return _PARAMETER.sub(r"%(\1)s", sql)
+
+
+def bind(parameters: Mapping[str, Any], dialect: Dialect) -> Mapping[str, Any]:
+    """The parameters as the dialect's driver takes them."""
+    if dialect is Dialect.POSTGRESQL or not any(isinstance(value, list) for value in parameters.values()):
+        return parameters
+    return {
+        name: orjson.dumps(value).decode() if isinstance(value, list) else value for name, value in parameters.items()
+    }

@@ -1,0 +1,130 @@
+"""The hot statements on executions and their workers: lock, load, write what changed."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from orchestrator.store.dialect import Dialect
+from orchestrator.store.transaction import Transaction
+
+_LOCK = """
+SELECT pk, uid, workspace_id, id, app_pk, task_pk, version_pk, multiple_exec_key, created_at,
+       status, failing, attempt, open_workers, deadline_at, started_at, ended_at, message
+  FROM executions WHERE pk IN :pks ORDER BY pk FOR NO KEY UPDATE"""
+
+_WORKERS = """
+SELECT execution_pk, worker_id, status, step, token, retry_count, idle_steps, due_at, finished, released, passed_over,
+       undelivered, refused, node, claimed_at, lease_until
+  FROM workers WHERE execution_pk IN :pks"""
+
+_UPDATE = """
+UPDATE executions
+   SET status = :status, failing = :failing, attempt = :attempt, open_workers = :open_workers,
+       deadline_at = :deadline_at, started_at = :started_at, ended_at = :ended_at, message = :message
+ WHERE pk = :pk"""
+
+# The guard is in the write itself: a row that another transaction has moved on is not touched.
+_UPDATE_WORKER = """
+UPDATE workers
+   SET status = :status, step = :step, token = :token, retry_count = :retry_count, idle_steps = :idle_steps,
+       due_at = :due_at, finished = :finished, released = :released, passed_over = :passed_over,
+       undelivered = :undelivered, held = :held, refused = :refused,
+       node = :node, claimed_at = :claimed_at, lease_until = :lease_until
+ WHERE execution_pk = :execution_pk AND worker_id = :worker_id AND token = :was_token AND status = :was_status"""
+
+_INSERT_WORKER = """
+INSERT INTO workers (execution_pk, worker_id, app_pk, pull, status, step, token, retry_count, idle_steps, due_at,
+                     finished, released, passed_over, undelivered, held, refused, node, claimed_at, lease_until)
+VALUES (:execution_pk, :worker_id, :app_pk, :pull, :status, :step, :token, :retry_count, :idle_steps, :due_at,
+        :finished, :released, :passed_over, :undelivered, :held, :refused, :node, :claimed_at, :lease_until)"""
+
+_PUT_STATE = """
+INSERT INTO worker_states (execution_pk, worker_id, state) VALUES (:execution_pk, :worker_id, :state)
+ON CONFLICT (execution_pk, worker_id) DO UPDATE SET state = excluded.state"""
+
+_TELL = """
+UPDATE worker_states
+   SET state = coalesce(:state, state), message = nullif(coalesce(:message, message), ''),
+       progress = coalesce(:progress, progress)
+ WHERE execution_pk = :execution_pk AND worker_id = :worker_id"""
+
+# SQLite has no arrays to unnest, PostgreSQL no json_each.
+_STATES = {
+    Dialect.SQLITE: """
+SELECT execution_pk, worker_id, state FROM worker_states
+ WHERE (execution_pk, worker_id) IN
+       (SELECT pk.value, id.value FROM json_each(:pks) pk JOIN json_each(:ids) id ON id.key = pk.key)""",
+    Dialect.POSTGRESQL: """
+SELECT execution_pk, worker_id, state FROM worker_states
+ WHERE (execution_pk, worker_id) IN (SELECT pk, id FROM unnest(:pks::bigint[], :ids::int[]) AS wanted (pk, id))""",
+}
+
+_RESULTS = """
+SELECT w.worker_id, w.status, s.state, s.output FROM workers w
+  JOIN worker_states s ON s.execution_pk = w.execution_pk AND s.worker_id = w.worker_id
+ WHERE w.execution_pk = :pk ORDER BY w.worker_id"""
+
+
+def lock(tx: Transaction, pks: Iterable[int], *, skip_locked: bool = False) -> list[tuple[Any, ...]]:
+    """Lock the executions in the order of their keys and read them; `skip_locked` leaves out those held elsewhere."""
+    return tx.rows(_LOCK + (" SKIP LOCKED" if skip_locked else ""), pks=sorted(pks))
+
+
+def workers(tx: Transaction, pks: Iterable[int]) -> list[tuple[Any, ...]]:
+    """Every worker of the executions; whoever holds an execution's lock may rely on them."""
+    return tx.rows(_WORKERS, pks=sorted(pks))
+
+
+def update(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
+    return tx.run_many(_UPDATE, rows)
+
+
+def update_workers(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
+    return tx.run_many(_UPDATE_WORKER, rows)
+
+
+def insert_workers(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
+    return tx.run_many(_INSERT_WORKER, rows)
+
+
+def put_states(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
+    """Set the JSON state of new or restarted workers."""
+    return tx.run_many(_PUT_STATE, rows)
+
+
+def tell(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
+    """Set a worker's state, message and progress; None keeps what is there, an empty message removes it."""
+    return tx.run_many(_TELL, rows)
+
+
+def states(tx: Transaction, workers_wanted: Sequence[tuple[int, int]]) -> dict[tuple[int, int], str]:
+    """The JSON states of (execution, worker id) pairs."""
+    pks = [pk for pk, _ in workers_wanted]
+    ids = [worker_id for _, worker_id in workers_wanted]
+    return {(pk, worker_id): state for pk, worker_id, state in tx.rows(_STATES[tx.dialect], pks=pks, ids=ids)}
+
+
+def results(tx: Transaction, pk: int) -> list[tuple[int, str, str, str | None]]:
+    """(worker id, status, state, output) of every worker of an execution."""
+    return [(worker_id, status, state, output) for worker_id, status, state, output in tx.rows(_RESULTS, pk=pk)]
+
+
+_MERGEABLE_EXECUTION = "SELECT output FROM execution_details WHERE execution_pk = :pk"
+_MERGEABLE_WORKER = "SELECT output FROM worker_states WHERE execution_pk = :pk AND worker_id = :worker_id"
+_SET_OUTPUT = "UPDATE execution_details SET output = :output WHERE execution_pk = :pk"
+_SET_WORKER_OUTPUT = "UPDATE worker_states SET output = :output WHERE execution_pk = :pk AND worker_id = :worker_id"
+
+
+def outputs(tx: Transaction, pk: int, worker_id: int) -> tuple[str | None, str | None]:
+    """The JSON texts of the execution's output and of the worker's."""
+    whole = tx.row(_MERGEABLE_EXECUTION, pk=pk)
+    own = tx.row(_MERGEABLE_WORKER, pk=pk, worker_id=worker_id)
+    return (whole[0] if whole else None, own[0] if own else None)
+
+
+def set_outputs(tx: Transaction, pk: int, worker_id: int, *, whole: str, own: str) -> None:
+    tx.run(_SET_OUTPUT, pk=pk, output=whole)
+    tx.run(_SET_WORKER_OUTPUT, pk=pk, worker_id=worker_id, output=own)
+
+
+def set_subtext(tx: Transaction, pk: int, subtext: str) -> None:
+    tx.run("UPDATE execution_details SET subtext = :subtext WHERE execution_pk = :pk", pk=pk, subtext=subtext)

@@ -1,0 +1,60 @@
+"""Small reads that turn what people name (an app, a task, an execution) into keys, within one workspace."""
+
+from dataclasses import dataclass
+
+from orchestrator.store.transaction import Transaction
+
+_EXECUTION = """
+SELECT pk, app_pk, task_pk, version_pk, multiple_exec_key
+  FROM executions WHERE workspace_id = :workspace_id AND id = :id"""
+
+_TASK = """
+SELECT t.pk, t.app_pk, t.version_pk, t.id, t.is_paused, a.id, a.status, a.status_reason
+  FROM tasks t JOIN apps a ON a.pk = t.app_pk
+ WHERE t.workspace_id = :workspace_id AND t.removed_at IS NULL AND a.deleted_at IS NULL
+   AND (t.id = :name OR t.pk = (SELECT task_pk FROM task_aliases WHERE workspace_id = :workspace_id AND alias = :name))
+ ORDER BY CASE WHEN t.id = :name THEN 0 ELSE 1 END LIMIT 1"""
+
+_APP = "SELECT pk FROM apps WHERE workspace_id = :workspace_id AND id = :id AND deleted_at IS NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionKey:
+    pk: int
+    app_pk: int
+    task_pk: int
+    version_pk: int
+    multiple_exec_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskKey:
+    """A task and its app as a launch needs them."""
+
+    pk: int
+    app_pk: int
+    version_pk: int
+    id: str
+    is_paused: bool
+    app_id: str
+    app_status: str
+    app_status_reason: str | None
+
+
+def execution_key(tx: Transaction, workspace_id: str, execution_id: str) -> ExecutionKey | None:
+    found = tx.row(_EXECUTION, workspace_id=workspace_id, id=execution_id)
+    return None if found is None else ExecutionKey(*found)
+
+
+def task_key(tx: Transaction, workspace_id: str, name: str) -> TaskKey | None:
+    """The task with this id, else the one with this alias."""
+    found = tx.row(_TASK, workspace_id=workspace_id, name=name)
+    if found is None:
+        return None
+    pk, app, version, id_, is_paused, app_id, app_status, reason = found
+    return TaskKey(pk, app, version, id_, bool(is_paused), app_id, app_status, reason)
+
+
+def app_pk(tx: Transaction, workspace_id: str, app_id: str) -> int | None:
+    found = tx.row(_APP, workspace_id=workspace_id, id=app_id)
+    return None if found is None else int(found[0])

@@ -1,0 +1,134 @@
+"""The hot statements on import batches.
+
+Only the first undelivered batch of a worker has a due time; the next one gets it when that one is out of the way.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.store.transaction import Transaction
+
+_PUT = """
+INSERT INTO import_batches (workspace_id, execution_pk, worker_id, step, part, key, items, item_count, status, tries,
+                            due_at, created_at)
+VALUES (:workspace_id, :execution_pk, :worker_id, :step, :part, :key, :items, :item_count, 'pending', 0,
+        :due_at, :created_at)"""
+
+# The due time moves on by the lease when a node takes a batch: should the node die, another one takes it then.
+_DUE = """
+SELECT pk FROM import_batches
+ WHERE status = 'pending' AND due_at IS NOT NULL AND due_at <= :now
+ ORDER BY due_at LIMIT :places FOR UPDATE SKIP LOCKED"""
+_TAKE = "UPDATE import_batches SET due_at = :until, tries = tries + 1 WHERE pk IN :pks"
+_READ = """
+SELECT b.pk, b.workspace_id, b.execution_pk, b.worker_id, b.key, b.items, b.tries, w.secret_encrypted
+  FROM import_batches b JOIN workspaces w ON w.id = b.workspace_id WHERE b.pk IN :pks ORDER BY b.pk"""
+_FIRST_DUE = "SELECT min(due_at) FROM import_batches WHERE status = 'pending' AND due_at IS NOT NULL"
+
+_DELIVERED = """
+UPDATE import_batches SET status = :status, items = NULL, due_at = NULL, ended_at = :now, message = :message
+ WHERE pk = :pk AND status IN ('pending', 'refused')"""
+_POSTPONE = """
+UPDATE import_batches SET due_at = :due_at, message = :message WHERE pk = :pk AND status = 'pending'"""
+_REFUSE = """
+UPDATE import_batches SET status = 'refused', due_at = NULL, message = :message WHERE pk = :pk AND status = 'pending'"""
+_NEXT = """
+UPDATE import_batches SET due_at = :now
+ WHERE due_at IS NULL AND status = 'pending' AND pk =
+       (SELECT min(pk) FROM import_batches
+         WHERE execution_pk = :execution_pk AND worker_id = :worker_id AND status IN ('pending', 'refused'))"""
+_FIRST_REFUSED = """
+SELECT key, message FROM import_batches WHERE execution_pk = :execution_pk AND status = 'refused' ORDER BY pk LIMIT 1"""
+_REDELIVER = """
+UPDATE import_batches SET status = 'pending', due_at = :now WHERE pk = :pk AND status = 'refused'"""
+_EXPIRE_LEASES = "UPDATE import_batches SET due_at = :now WHERE status = 'pending' AND due_at > :now"
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingBatch:
+    """A batch as the sender needs it; `items` is a JSON array, the workspace's secret is still encrypted."""
+
+    pk: int
+    workspace_id: str
+    execution_pk: int
+    worker_id: int
+    key: str
+    items: str
+    tries: int
+    secret_encrypted: str
+
+
+def put(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
+    tx.run_many(_PUT, rows)
+
+
+def take(tx: Transaction, places: int, now: int, until: int) -> list[OutgoingBatch]:
+    """Take up to `places` due batches until `until`; both times in microseconds."""
+    pks = [pk for (pk,) in tx.rows(_DUE, now=now, places=places)]
+    if not pks:
+        return []
+    tx.run(_TAKE, pks=pks, until=until)
+    return [OutgoingBatch(*row) for row in tx.rows(_READ, pks=pks)]
+
+
+def first_due(tx: Transaction) -> int | None:
+    """When the next batch is due, in microseconds; None if none is waiting."""
+    found = tx.row(_FIRST_DUE)
+    return found[0] if found else None
+
+
+def close(tx: Transaction, pk: int, status: str, message: str | None, now: int) -> bool:
+    """Mark a batch as delivered or discarded and drop its items; False if it already was."""
+    return tx.run(_DELIVERED, pk=pk, status=status, message=message, now=now) == 1
+
+
+def postpone(tx: Transaction, pk: int, due_at: int, message: str) -> None:
+    tx.run(_POSTPONE, pk=pk, due_at=due_at, message=message)
+
+
+def refuse(tx: Transaction, pk: int, message: str) -> bool:
+    """Keep a batch that the collector refused, with its words; False if it is no longer pending."""
+    return tx.run(_REFUSE, pk=pk, message=message) == 1
+
+
+def release_next(tx: Transaction, execution_pk: int, worker_id: int, now: int) -> None:
+    """Make the worker's first undelivered batch due, unless a refused one is before it."""
+    tx.run(_NEXT, execution_pk=execution_pk, worker_id=worker_id, now=now)
+
+
+def first_refused(tx: Transaction, execution_pk: int) -> tuple[str, str] | None:
+    """The key of the execution's first refused batch, and what the collector said."""
+    found = tx.row(_FIRST_REFUSED, execution_pk=execution_pk)
+    return None if found is None else (found[0], found[1])
+
+
+def redeliver(tx: Transaction, pk: int, now: int) -> bool:
+    """Make a refused batch due again; False if it is not refused."""
+    return tx.run(_REDELIVER, pk=pk, now=now) == 1
+
+
+def void_leases(tx: Transaction, now: int) -> None:
+    """At the boot of the only server: nobody else is sending."""
+    tx.run(_EXPIRE_LEASES, now=now)
+
+
+_FIND = """
+SELECT pk, execution_pk, worker_id, status, message FROM import_batches
+ WHERE workspace_id = :workspace_id AND key = :key"""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBatch:
+    """A batch as an operator's verb needs it."""
+
+    pk: int
+    execution_pk: int
+    worker_id: int
+    status: str
+    message: str | None
+
+
+def find(tx: Transaction, workspace_id: str, key: str) -> KnownBatch | None:
+    found = tx.row(_FIND, workspace_id=workspace_id, key=key)
+    return None if found is None else KnownBatch(*found)

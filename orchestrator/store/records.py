@@ -1,0 +1,30 @@
+"""Statements that record what happened: calls, log lines."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from orchestrator.store.transaction import Transaction
+
+# A claim has one record. It may exist already: as `lost`, which a late answer turns into `fenced`; or as `applied`,
+# when a commit whose outcome was unknown is tried again, and then it stands.
+_RECORD_CALL = """
+INSERT INTO calls (execution_pk, worker_id, token, step, attempt, retry_count, outcome, failure, http_status,
+                   message, notes, answer, items, node, started_at, ended_at)
+VALUES (:execution_pk, :worker_id, :token, :step, :attempt, :retry_count, :outcome, :failure, :http_status,
+        :message, :notes, :answer, :items, :node, :started_at, :ended_at)
+ON CONFLICT (execution_pk, worker_id, token) DO UPDATE
+   SET outcome = excluded.outcome, failure = excluded.failure, http_status = excluded.http_status,
+       message = excluded.message, notes = excluded.notes, answer = excluded.answer, ended_at = excluded.ended_at
+ WHERE calls.outcome = 'lost'"""
+
+_LOG = """
+INSERT INTO log_lines (execution_pk, worker_id, step, line, logged_at)
+VALUES (:execution_pk, :worker_id, :step, :line, :logged_at)"""
+
+
+def record_calls(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
+    tx.run_many(_RECORD_CALL, rows)
+
+
+def log(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
+    tx.run_many(_LOG, rows)

@@ -1,0 +1,148 @@
+"""The tables that record what happened, the outbox, the built-in collector, and what guards the doors."""
+
+from sqlalchemy import Column, Index, Text, text
+from sqlmodel import Field, SQLModel
+
+from orchestrator.store.tables import big, big_key, reference
+
+
+class Call(SQLModel, table=True):
+    """One HTTP request to an app, or one claim by a pull executor. `token` is the claim's fencing token."""
+
+    __tablename__ = "calls"
+    execution_pk: int = Field(sa_column=big(primary_key=True))
+    worker_id: int = Field(primary_key=True)
+    token: int = Field(primary_key=True)
+    step: int
+    attempt: int
+    retry_count: int
+    outcome: str = Field(sa_column=Column(Text, nullable=False))
+    failure: str | None = Field(default=None, sa_column=Column(Text))
+    http_status: int | None = None
+    message: str | None = Field(default=None, sa_column=Column(Text))
+    notes: str | None = Field(default=None, sa_column=Column(Text))
+    answer: str | None = Field(default=None, sa_column=Column(Text))
+    items: int = 0
+    node: str | None = Field(default=None, sa_column=Column(Text))
+    started_at: int | None = Field(default=None, sa_column=big(nullable=True))
+    ended_at: int = Field(sa_column=big())
+
+
+class LogLine(SQLModel, table=True):
+    """A line that an app wrote into its answer."""
+
+    __tablename__ = "log_lines"
+    __table_args__ = (Index("log_lines_execution", "execution_pk", "pk"),)
+    pk: int | None = Field(default=None, sa_column=big_key())
+    execution_pk: int = Field(sa_column=big())
+    worker_id: int
+    step: int
+    line: str = Field(sa_column=Column(Text, nullable=False))
+    logged_at: int = Field(sa_column=big())
+
+
+_UNDELIVERED = "status IN ('pending', 'refused')"
+_DELIVERABLE = "status = 'pending' AND due_at IS NOT NULL"
+
+
+class ImportBatch(SQLModel, table=True):
+    """The outbox: a batch of items on its way to the collector.
+
+    Only the first undelivered batch of a worker has a `due_at`, so that the batches of one worker arrive in order and
+    the sender never walks over those that must wait. The items are dropped when the collector has them.
+    """
+
+    __tablename__ = "import_batches"
+    __table_args__ = (
+        Index("import_batches_due", "due_at", sqlite_where=text(_DELIVERABLE), postgresql_where=text(_DELIVERABLE)),
+        Index(
+            "import_batches_undelivered",
+            "execution_pk",
+            "worker_id",
+            "pk",
+            sqlite_where=text(_UNDELIVERED),
+            postgresql_where=text(_UNDELIVERED),
+        ),
+        Index("import_batches_listed", "workspace_id", "pk"),
+        Index("import_batches_execution", "execution_pk", "pk"),
+    )
+    pk: int | None = Field(default=None, sa_column=big_key())
+    workspace_id: str = Field(sa_column=Column(Text, nullable=False))
+    execution_pk: int = Field(sa_column=big())
+    worker_id: int
+    step: int
+    part: int
+    key: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+    items: str | None = Field(default=None, sa_column=Column(Text))
+    item_count: int
+    status: str = Field(sa_column=Column(Text, nullable=False))
+    tries: int = 0
+    due_at: int | None = Field(default=None, sa_column=big(nullable=True))
+    message: str | None = Field(default=None, sa_column=Column(Text))
+    created_at: int = Field(sa_column=big())
+    ended_at: int | None = Field(default=None, sa_column=big(nullable=True))
+
+
+class CollectedBatch(SQLModel, table=True):
+    """A batch that the built-in collector has taken in; its key drops a second delivery."""
+
+    __tablename__ = "collected_batches"
+    workspace_id: str = Field(sa_column=Column(Text, primary_key=True))
+    key: str = Field(sa_column=Column(Text, primary_key=True))
+    item_count: int
+    received_at: int = Field(sa_column=big())
+
+
+class CollectedItem(SQLModel, table=True):
+    """An item in the built-in collector."""
+
+    __tablename__ = "collected_items"
+    __table_args__ = (
+        Index("collected_items_listed", "workspace_id", "pk"),
+        Index("collected_items_kind", "workspace_id", "kind", "pk"),
+    )
+    pk: int | None = Field(default=None, sa_column=big_key())
+    workspace_id: str = Field(sa_column=Column(Text, nullable=False))
+    batch_key: str = Field(sa_column=Column(Text, nullable=False))
+    kind: str = Field(sa_column=Column(Text, nullable=False))
+    item: str = Field(sa_column=Column(Text, nullable=False))
+    received_at: int = Field(sa_column=big())
+
+
+class Token(SQLModel, table=True):
+    """A bearer token: only its hash is kept. `app_pk` binds the role `app` to one app."""
+
+    __tablename__ = "tokens"
+    pk: int | None = Field(default=None, sa_column=big_key())
+    id: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+    workspace_id: str = Field(sa_column=Column(Text, nullable=False, index=True))
+    name: str = Field(sa_column=Column(Text, nullable=False))
+    role: str = Field(sa_column=Column(Text, nullable=False))
+    hash: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+    app_pk: int | None = Field(default=None, sa_column=reference("apps.pk", nullable=True))
+    created_at: int = Field(sa_column=big())
+    expires_at: int | None = Field(default=None, sa_column=big(nullable=True))
+    revoked_at: int | None = Field(default=None, sa_column=big(nullable=True))
+
+
+class IdempotencyRecord(SQLModel, table=True):
+    """What a POST with an Idempotency-Key was answered; `answer` is None while the first one is in progress."""
+
+    __tablename__ = "idempotency_records"
+    __table_args__ = (Index("idempotency_records_created_at", "created_at"),)
+    workspace_id: str = Field(sa_column=Column(Text, primary_key=True))
+    token_id: str = Field(sa_column=Column(Text, primary_key=True))
+    route: str = Field(sa_column=Column(Text, primary_key=True))
+    key: str = Field(sa_column=Column(Text, primary_key=True))
+    body_hash: str = Field(sa_column=Column(Text, nullable=False))
+    status: int | None = None
+    answer: str | None = Field(default=None, sa_column=Column(Text))
+    created_at: int = Field(sa_column=big())
+
+
+class Setting(SQLModel, table=True):
+    """Facts about the installation itself, such as the value that proves the master key."""
+
+    __tablename__ = "settings"
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    value: str = Field(sa_column=Column(Text, nullable=False))

@@ -1,0 +1,95 @@
+"""Statements on bearer tokens. Only hashes are kept."""
+
+from dataclasses import dataclass
+
+from orchestrator.store.transaction import Transaction
+
+_INSERT = """
+INSERT INTO tokens (id, workspace_id, name, role, hash, app_pk, created_at, expires_at)
+VALUES (:id, :workspace_id, :name, :role, :hash, :app_pk, :created_at, :expires_at)
+ON CONFLICT (hash) DO NOTHING"""
+_TOKENS = """
+SELECT t.pk, t.id, t.workspace_id, t.name, t.role, t.app_pk, a.id, t.created_at, t.expires_at, t.revoked_at,
+       a.deleted_at IS NOT NULL
+  FROM tokens t LEFT JOIN apps a ON a.pk = t.app_pk WHERE """
+_REVOKE = "UPDATE tokens SET revoked_at = :now WHERE pk = :pk AND revoked_at IS NULL"
+_LOCK_ADMINS = """
+SELECT pk FROM tokens
+ WHERE workspace_id = :workspace_id AND role = 'admin' AND revoked_at IS NULL
+   AND (expires_at IS NULL OR expires_at > :now) ORDER BY pk FOR UPDATE"""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenView:
+    """A token without its secret; times in microseconds. `app_id` and `app_pk` go with the role `app`."""
+
+    pk: int
+    id: str
+    workspace_id: str
+    name: str
+    role: str
+    app_pk: int | None
+    app_id: str | None
+    created_at: int
+    expires_at: int | None
+    revoked_at: int | None
+    is_app_deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """A token to be kept; times in microseconds."""
+
+    id: str
+    workspace_id: str
+    name: str
+    role: str
+    hash: str
+    app_pk: int | None
+    created_at: int
+    expires_at: int | None
+
+
+def insert(tx: Transaction, new: NewToken) -> None:
+    """Keep a token; nothing happens if its hash is known already."""
+    tx.run(
+        _INSERT,
+        id=new.id,
+        workspace_id=new.workspace_id,
+        name=new.name,
+        role=new.role,
+        hash=new.hash,
+        app_pk=new.app_pk,
+        created_at=new.created_at,
+        expires_at=new.expires_at,
+    )
+
+
+def by_hash(tx: Transaction, hash_: str) -> TokenView | None:
+    found = tx.row(_TOKENS + "t.hash = :hash", hash=hash_)
+    return None if found is None else _token(found)
+
+
+def find(tx: Transaction, workspace_id: str, id_: str) -> TokenView | None:
+    found = tx.row(_TOKENS + "t.workspace_id = :workspace_id AND t.id = :id", workspace_id=workspace_id, id=id_)
+    return None if found is None else _token(found)
+
+
+def listed(tx: Transaction, workspace_id: str, before: int | None, limit: int) -> list[TokenView]:
+    """A workspace's tokens, newest first, from the one after the key `before`."""
+    sql = _TOKENS + "t.workspace_id = :workspace_id" + ("" if before is None else " AND t.pk < :before")
+    rows = tx.rows(sql + " ORDER BY t.pk DESC LIMIT :limit", workspace_id=workspace_id, before=before, limit=limit)
+    return [_token(row) for row in rows]
+
+
+def revoke(tx: Transaction, pk: int, now: int) -> None:
+    tx.run(_REVOKE, pk=pk, now=now)
+
+
+def lock_live_admins(tx: Transaction, workspace_id: str, now: int) -> list[int]:
+    """The keys of the workspace's valid admin tokens, locked, so that two revocations see each other."""
+    return [pk for (pk,) in tx.rows(_LOCK_ADMINS, workspace_id=workspace_id, now=now)]
+
+
+def _token(row: tuple[object, ...]) -> TokenView:
+    return TokenView(*row[:-1], bool(row[-1]))  # type: ignore[arg-type]

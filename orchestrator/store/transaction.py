@@ -1,0 +1,83 @@
+"""A transaction in progress: statements through the driver where it is hot, the ORM's session elsewhere."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy.engine import Connection
+from sqlmodel import Session, SQLModel
+
+from orchestrator.store.clock import from_micros
+from orchestrator.store.dialect import Dialect, bind, translate
+
+Clock = Callable[[], datetime]
+
+_DATABASE_NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+
+
+class Transaction:
+    """What a use case works with between BEGIN and COMMIT; it lives in one thread and is never shared."""
+
+    def __init__(self, connection: Connection, dialect: Dialect, clock: Clock | None) -> None:
+        self._connection = connection
+        self._cursor = connection.connection.cursor()
+        self._clock = clock
+        self.dialect = dialect
+
+    @cached_property
+    def session(self) -> Session:
+        """The ORM on this transaction's connection, for everything that is not hot."""
+        return Session(bind=self._connection, autoflush=False, expire_on_commit=False)
+
+    def put(self, row: SQLModel) -> None:
+        """Write a new or changed row of the ORM now, so that its key is known and the statements below see it."""
+        self.session.add(row)
+        self.session.flush()
+
+    def drop(self, row: SQLModel) -> None:
+        """Delete a row of the ORM now."""
+        self.session.delete(row)
+        self.session.flush()
+
+    def now(self) -> datetime:
+        """The present instant by the one clock that counts: the database's, or on SQLite this machine's."""
+        if self._clock is not None:
+            return self._clock()
+        if self.dialect is Dialect.SQLITE:
+            return datetime.now(UTC)
+        self._cursor.execute(_DATABASE_NOW)
+        return from_micros(self._cursor.fetchone()[0])  # type: ignore[index]
+
+    def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Run a statement that returns rows (SELECT, or RETURNING)."""
+        self._cursor.execute(translate(sql, self.dialect), bind(parameters, self.dialect))
+        return self._cursor.fetchall()  # type: ignore[return-value]
+
+    def row(self, sql: str, **parameters: Any) -> tuple[Any, ...] | None:
+        """The first row of a statement, or None."""
+        found = self.rows(sql, **parameters)
+        return found[0] if found else None
+
+    def run(self, sql: str, **parameters: Any) -> int:
+        """Run a statement; returns how many rows it wrote."""
+        self._cursor.execute(translate(sql, self.dialect), bind(parameters, self.dialect))
+        return self._cursor.rowcount
+
+    def run_many(self, sql: str, rows: Sequence[dict[str, Any]]) -> int:
+        """Run a statement once for each of `rows`, in one go; returns how many rows it wrote in all."""
+        if not rows:
+            return 0
+        self._cursor.executemany(translate(sql, self.dialect), rows)
+        return self._cursor.rowcount
+
+    def finish(self) -> None:
+        """Flush what the session holds, so that the commit carries it."""
+        if "session" in self.__dict__:
+            self.session.flush()
+
+    def close(self) -> None:
+        """Let go of the session and the cursor, after the commit or the rollback."""
+        if "session" in self.__dict__:
+            self.session.close()
+        self._cursor.close()
