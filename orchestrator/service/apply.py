@@ -1,0 +1,210 @@
+"""Apply: what came back from many calls is committed at once, each behind its own guard.
+
+State, mutations, import batches, new workers, counters, the call's record and the next due time are written together
+or not at all. What the data refuse is decided here, before any write. Where a worker continues at once, the claim of
+its next step is taken in the same commit.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from app_sdk.protocol.limits import Limits
+from orchestrator.domain.classify import Unanswered
+from orchestrator.domain.errors import StateRefused
+from orchestrator.domain.outcome import FailureKind
+from orchestrator.domain.states import WorkerStatus
+from orchestrator.domain.worker import Worker
+from orchestrator.service.app_effects import AppEffects
+from orchestrator.service.claim import Claim, LeaseTerms, is_another_due, renew
+from orchestrator.service.definitions import Definitions
+from orchestrator.service.holding import Held, hold, save
+from orchestrator.service.report import ReadyAnswer, Report, refused
+from orchestrator.service.step_record import StepRecord
+from orchestrator.store.transaction import Transaction
+
+# After so many steps in a row a worker queues like any other: where its app is at a limit, the app's other due
+# workers must have their turn too.
+RENEWALS_IN_A_ROW = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyTerms:
+    """How this node applies. `lease` is None while it drains: nothing is claimed anew.
+
+    `is_full`: the node has no place that every app may take, so that another app's due worker may be waiting for one.
+    """
+
+    node: str
+    limits: Limits
+    lease: LeaseTerms | None
+    is_full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a commit has brought about.
+
+    `renewed` are the claims renewed in it, by the position of their report; `freed_groups` those whose running
+    execution has ended; `batches` how many there are to deliver; `made_due` whether workers are due, now or later,
+    that nobody has claimed.
+    """
+
+    renewed: Mapping[int, Claim]
+    freed_groups: tuple[tuple[int, str], ...]
+    batches: int
+    made_due: bool
+
+
+@dataclass(slots=True)
+class _Work:
+    """What one transaction gathers before it writes. `continuing`: positions of reports whose worker is due at once."""
+
+    tx: Transaction
+    terms: ApplyTerms
+    now: datetime
+    held: dict[int, Held]
+    apps: AppEffects
+    record: StepRecord
+    continuing: dict[int, Report] = field(default_factory=dict)
+
+
+def apply(
+    tx: Transaction,
+    definitions: Definitions,
+    reports: Sequence[Report],
+    terms: ApplyTerms,
+    jitter: Sequence[float],
+) -> Applied:
+    """Apply every report whose claim still holds; the others only leave a record. `jitter`: one in [-1, 1] each."""
+    work = _begin(tx, definitions, reports, terms)
+    were_open = {pk for pk, one in work.held.items() if one.execution.open_workers}
+    for position, report in enumerate(reports):
+        _apply_one(work, report, position, jitter[position])
+    renewed = _renew(work)
+    made_due = any(_has_made_due(one) for one in work.held.values())
+    save(tx, work.held.values(), work.now)
+    work.apps.write(tx, work.now)
+    work.record.write(tx)
+    freed = {one.group for pk, one in work.held.items() if pk in were_open and not one.execution.open_workers}
+    return Applied(renewed, tuple(sorted(freed)), len(work.record.batches), made_due)
+
+
+def _begin(tx: Transaction, definitions: Definitions, reports: Sequence[Report], terms: ApplyTerms) -> _Work:
+    held = hold(tx, definitions, {report.claim.execution_pk for report in reports})
+    mutating = {report.claim.app.pk for report in reports if _mutates(report)}
+    apps = AppEffects.read(tx, {report.claim.app.pk for report in reports}, mutating)
+    now = tx.now()
+    return _Work(tx, terms, now, held, apps, StepRecord(terms.node, now, terms.limits.message_shown_chars))
+
+
+def _mutates(report: Report) -> bool:
+    return isinstance(report.meaning, ReadyAnswer) and bool(report.meaning.answer.app_state_mutations)
+
+
+def _apply_one(work: _Work, report: Report, position: int, jitter: float) -> None:
+    claim = report.claim
+    held = work.held.get(claim.execution_pk)
+    if held is None or not held.execution.holds(claim.worker_id, claim.token):
+        work.record.call(report, "fenced", _message(report), report.notes)
+        return
+    work.apps.hear(claim.app.pk, is_silent=_is_silent(report))
+    report = _checked_against_data(work, report)
+    match report.meaning:
+        case ReadyAnswer() as ready:
+            _close_step(work, held, report, ready, jitter)
+            if _continues_at_once(work, held.execution.workers[claim.worker_id]):
+                work.continuing[position] = report
+        case Unanswered() as unanswered:
+            _fail_call(work, held, report, unanswered, jitter)
+
+
+def _checked_against_data(work: _Work, report: Report) -> Report:
+    if not isinstance(report.meaning, ReadyAnswer) or not _mutates(report):
+        return report
+    mutations = report.meaning.answer.app_state_mutations
+    try:
+        work.apps.mutate(report.claim.app.pk, mutations, work.terms.limits.app_state_bytes)
+    except StateRefused as error:
+        return refused(report, error.message)
+    return report
+
+
+def _close_step(work: _Work, held: Held, report: Report, ready: ReadyAnswer, jitter: float) -> None:
+    worker_id = report.claim.worker_id
+    undelivered = held.execution.workers[worker_id].undelivered
+    closed = held.execution.close_step(
+        worker_id,
+        ready.answer,
+        state_changed=ready.state is not None,
+        batches=len(ready.batches),
+        now=work.now,
+        jitter=jitter,
+    )
+    work.record.applied(held, report, ready, closed.spawned, undelivered)
+    work.record.call(report, "applied", ready.answer.message, (*report.notes, *closed.notes))
+
+
+def _fail_call(work: _Work, held: Held, report: Report, unanswered: Unanswered, jitter: float) -> None:
+    message = unanswered.call.message
+    held.execution.fail_call(report.claim.worker_id, unanswered.call, now=work.now, jitter=jitter)
+    work.record.failed(held, report, message)
+    work.record.call(report, "failed", message, report.notes)
+    if unanswered.stops_app:
+        work.apps.stop(report.claim.app.pk, f"the app answered 410 to {held.id}: {message}")
+
+
+def _is_silent(report: Report) -> bool:
+    """Not even the head of an answer; a node that shuts down says nothing about the app."""
+    return (
+        isinstance(report.meaning, Unanswered)
+        and report.http_status is None
+        and report.meaning.kind is not FailureKind.LOST
+    )
+
+
+def _message(report: Report) -> str | None:
+    match report.meaning:
+        case ReadyAnswer() as ready:
+            return ready.answer.message
+        case Unanswered() as unanswered:
+            return unanswered.call.message
+
+
+def _continues_at_once(work: _Work, worker: Worker) -> bool:
+    # One that was released carries the results of the others, which are not written yet: the next claim reads them.
+    return (
+        worker.status is WorkerStatus.READY
+        and worker.due_at is not None
+        and worker.due_at <= work.now
+        and not worker.released
+    )
+
+
+def _renew(work: _Work) -> dict[int, Claim]:
+    lease = work.terms.lease
+    if lease is None:
+        return {}
+    app_pks = {report.claim.app.pk for report in work.continuing.values()}
+    going_on = {pk: work.apps.after(pk) for pk in app_pks if _may_go_on(work, pk)}
+    renewed = {}
+    for position, report in work.continuing.items():
+        claim, held = report.claim, work.held[report.claim.execution_pk]
+        worker = held.execution.workers[claim.worker_id]
+        may_claim = held.execution.may_claim(worker.worker_id, worker.token, work.now)
+        if claim.app.pk in going_on and may_claim and claim.renewals < RENEWALS_IN_A_ROW:
+            assert isinstance(report.meaning, ReadyAnswer)
+            state = claim.worker_state if report.meaning.state is None else report.meaning.state
+            renewed[position] = renew(held, claim, going_on[claim.app.pk], state, lease, work.now)
+    return renewed
+
+
+def _may_go_on(work: _Work, app_pk: int) -> bool:
+    if not work.apps.may_go_on(app_pk):
+        return False
+    return not (work.terms.is_full and is_another_due(work.tx, app_pk, work.now))
+
+
+def _has_made_due(held: Held) -> bool:
+    workers = held.execution.workers
+    return any(workers[worker_id].status is WorkerStatus.READY for worker_id in held.execution.touched)

@@ -1,0 +1,247 @@
+"""Claim: due workers are handed to this node, many in one transaction, fairly between apps.
+
+What is read without locks is a heuristic; every condition is checked again under the locks before anything is
+written. `next_claims` is the whole use case; `renew` does the same for a worker that continues at once.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+
+from orchestrator.domain.fairness import Demand, share
+from orchestrator.domain.policy import Delivery
+from orchestrator.domain.worker import Lease
+from orchestrator.service import allowances
+from orchestrator.service.definitions import Definitions
+from orchestrator.service.holding import Held, hold, save
+from orchestrator.store import apps, executions
+from orchestrator.store.clock import to_micros
+from orchestrator.store.transaction import Transaction
+
+# A commit holds a row for some milliseconds; what it has made us pass over is looked at again soon.
+PASSED_OVER_LOOK = timedelta(milliseconds=20)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTerms:
+    """The node that claims, and for how long a claim is its alone."""
+
+    node: str
+    length: timedelta
+
+    def lease(self, now: datetime) -> Lease:
+        return Lease(self.node, since=now, until=now + self.length)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The node's free places. The last `spare` of them are for apps that have no call in flight, one for each.
+
+    So an app whose own limit is above the node's cannot take every place and let the others wait for its answers.
+    """
+
+    free: int
+    spare: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Everything that one call needs; no database connection is held while it is under way.
+
+    JSON is carried as text. `uid`, `worker_id` and `step` make the step's key; `token` fences the answer.
+    """
+
+    execution_pk: int
+    uid: str
+    execution_id: str
+    created_at: datetime
+    attempt: int
+    task_id: str
+    task_name: str
+    delivery: Delivery
+    worker_id: int
+    step: int
+    token: int
+    retry_count: int
+    claimed_at: datetime
+    worker_state: str
+    workers: dict[int, str]
+    worker_results: str | None
+    app: apps.AppFacts
+    renewals: int = 0
+    """How many steps in a row have been claimed within the commit of the one before."""
+
+    @property
+    def key(self) -> str:
+        """The same for every call of this step, and for no other step (Standard Webhooks `webhook-id`)."""
+        return f"msg_{self.uid}_{self.worker_id}_{self.step}"
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The claims, and when to look again: `wait` is None when only a wake-up can bring more work."""
+
+    claims: tuple[Claim, ...]
+    wait: timedelta | None
+
+
+def next_claims(
+    tx: Transaction, definitions: Definitions, terms: LeaseTerms, places: Places, turn: int
+) -> Claimed:
+    """Claim due workers, as many as there are places; `turn` moves the odd places from app to app."""
+    now = tx.now()
+    due_apps = apps.due(tx)
+    shares = _shares(due_apps, now, places, turn)
+    candidates = apps.waiting(tx, shares, to_micros(now)) if shares else []
+    held = hold(tx, definitions, {pk for pk, _, _ in candidates}, skip_locked=True)
+    claims = _claim(tx, held, candidates, terms, now)
+    is_passed_over = any(pk not in held for pk, _, _ in candidates)
+    return Claimed(claims, _next_look(due_apps, claims, now, places, is_passed_over))
+
+
+def renew(
+    held: Held, claim: Claim, app: apps.AppFacts, worker_state: str, terms: LeaseTerms, now: datetime
+) -> Claim:
+    """The next step's claim of a worker that continues at once, taken within the commit that applied its answer."""
+    worker = held.execution.claim(claim.worker_id, terms.lease(now))
+    return replace(
+        claim,
+        step=worker.step,
+        token=worker.token,
+        retry_count=worker.retry_count,
+        claimed_at=now,
+        worker_state=worker_state,
+        workers=_statuses(held),
+        worker_results=None,
+        app=app,
+        renewals=claim.renewals + 1,
+    )
+
+
+def is_another_due(tx: Transaction, app_pk: int, now: datetime) -> bool:
+    """True if another app's due worker waits for a place."""
+    return any(app.pk != app_pk and _is_due(app, now) and _room(app, now) > 0 for app in apps.due(tx))
+
+
+def _shares(due_apps: Sequence[apps.DueApp], now: datetime, places: Places, turn: int) -> dict[int, int]:
+    due = [app for app in due_apps if _is_due(app, now)]
+    spare = places.spare if len(due_apps) > 1 else 0
+    demands = [Demand(app.pk, _room(app, now)) for app in due]
+    shares = share(max(0, places.free - spare), demands, turn)
+    left = places.free - sum(shares.values())
+    idle = [
+        app.pk for app in due if app.pk not in shares and not app.standing.calling and _room(app, now) > 0
+    ]
+    return {**shares, **dict.fromkeys(idle[:left], 1)}
+
+
+def _is_due(app: apps.DueApp, now: datetime) -> bool:
+    return app.first_due_at is not None and app.first_due_at <= to_micros(now)
+
+
+def _room(app: apps.DueApp, now: datetime) -> int:
+    return allowances.room_of(app.standing, now)
+
+
+def _claim(
+    tx: Transaction,
+    held: dict[int, Held],
+    candidates: Collection[tuple[int, int, int]],
+    terms: LeaseTerms,
+    now: datetime,
+) -> tuple[Claim, ...]:
+    if not held:
+        return ()
+    allowed = allowances.locked(tx, {one.app_pk for one in held.values()}, now)
+    taken: list[tuple[Held, int]] = []
+    for pk, worker_id, token in candidates:
+        one = held.get(pk)
+        if one is None or not one.execution.may_claim(worker_id, token, now):
+            continue
+        if one.app_pk in allowed and allowed[one.app_pk].take():
+            one.execution.claim(worker_id, terms.lease(now))
+            taken.append((one, worker_id))
+    save(tx, held.values(), now)
+    allowances.spend(tx, allowed.values(), now)
+    return _with_facts(tx, taken, now)
+
+
+def _with_facts(tx: Transaction, taken: list[tuple[Held, int]], now: datetime) -> tuple[Claim, ...]:
+    if not taken:
+        return ()
+    facts = apps.facts(tx, {held.app_pk for held, _ in taken})
+    states = executions.states(tx, [(held.pk, worker_id) for held, worker_id in taken])
+    return tuple(
+        _claim_of(tx, held, worker_id, states[held.pk, worker_id], facts[held.app_pk], now)
+        for held, worker_id in taken
+    )
+
+
+def _claim_of(
+    tx: Transaction, held: Held, worker_id: int, state: str, app: apps.AppFacts, now: datetime
+) -> Claim:
+    worker = held.execution.workers[worker_id]
+    return Claim(
+        execution_pk=held.pk,
+        uid=held.uid,
+        execution_id=held.id,
+        created_at=held.created_at,
+        attempt=held.execution.attempt,
+        task_id=held.definition.manifest.id,
+        task_name=held.definition.manifest.name,
+        delivery=held.definition.policy.delivery,
+        worker_id=worker_id,
+        step=worker.step,
+        token=worker.token,
+        retry_count=worker.retry_count,
+        claimed_at=now,
+        worker_state=state,
+        workers=_statuses(held),
+        worker_results=_results(tx, held, worker_id) if worker.released else None,
+        app=app,
+    )
+
+
+def _statuses(held: Held) -> dict[int, str]:
+    workers = held.execution.workers
+    return {worker_id: workers[worker_id].status.value for worker_id in sorted(workers)}
+
+
+def _results(tx: Transaction, held: Held, worker_id: int) -> str:
+    results: dict[str, Any] = {
+        str(other): {
+            "status": held.execution.workers[other].status.value,
+            "state": orjson.Fragment(state),
+            "output": None if output is None else orjson.Fragment(output),
+        }
+        for other, _, state, output in executions.results(tx, held.pk)
+        if other != worker_id
+    }
+    return orjson.dumps(results).decode()
+
+
+def _next_look(
+    due_apps: Sequence[apps.DueApp],
+    claims: Sequence[Claim],
+    now: datetime,
+    places: Places,
+    is_passed_over: bool,
+) -> timedelta | None:
+    if len(claims) >= places.free:
+        # The end of any call wakes the dispatcher.
+        return None
+    waits = [PASSED_OVER_LOOK] if is_passed_over else []
+    taken = {claim.app.pk for claim in claims}
+    for app in due_apps:
+        if app.first_due_at is None:
+            continue
+        due_in = timedelta(microseconds=app.first_due_at - to_micros(now))
+        rate_wait = allowances.rate_wait(app.standing, now)
+        if app.pk in taken:
+            waits.append(timedelta())
+        elif due_in > timedelta() or rate_wait:
+            waits.append(max(due_in, rate_wait))
+    return min(waits, default=None)

@@ -1,0 +1,71 @@
+"""The built-in collector: takes in signed import batches, each once, and lets people list the items."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app_sdk.protocol import strict_json
+from app_sdk.protocol.signing import RMD_HEADER, SignatureError, verify
+from orchestrator.domain.errors import Invalid, Unauthenticated
+from orchestrator.service.paging import Page, Slice, cut
+from orchestrator.store import collected
+from orchestrator.store.clock import to_micros
+from orchestrator.store.collected import CollectedView
+from orchestrator.store.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch as it was sent: items as (kind, JSON text), in their order."""
+
+    workspace_id: str
+    items: Sequence[tuple[str, str]]
+
+
+def read_batch(body: bytes) -> Batch:
+    """Read a batch. Raises JsonError for what is not strict JSON, Invalid for what is not a batch."""
+    document = strict_json.loads(body)
+    if not isinstance(document, dict):
+        raise Invalid("write a JSON object with workspace_id and items", field="$")
+    workspace_id, items = document.get("workspace_id"), document.get("items")
+    if not isinstance(workspace_id, str):
+        raise Invalid("write the id of the workspace", field="$.workspace_id")
+    if not isinstance(items, list):
+        raise Invalid("write a list of items", field="$.items")
+    return Batch(workspace_id, [_item(item, position) for position, item in enumerate(items)])
+
+
+def check_signature(secret: str, body: bytes, signature: str | None) -> None:
+    """Raises Unauthenticated unless the signature is that of the raw body with the workspace's secret."""
+    if signature is None:
+        raise Unauthenticated(f"sign the body with the workspace's secret, in {RMD_HEADER}")
+    try:
+        verify(secret, {RMD_HEADER: signature}, body, now=0)
+    except SignatureError as error:
+        raise Unauthenticated(str(error)) from None
+
+
+def take_in(tx: Transaction, batch: Batch, key: str) -> bool:
+    """Keep the items; False, and nothing is kept, if a batch with this key has come before."""
+    now = to_micros(tx.now())
+    if not collected.see_batch(tx, batch.workspace_id, key, len(batch.items), now):
+        return False
+    collected.put(tx, batch.workspace_id, key, batch.items, now)
+    return True
+
+
+def listed(tx: Transaction, workspace_id: str, kind: str | None, page: Page) -> Slice[CollectedView]:
+    """Items, newest first. Raises Invalid for a foreign cursor."""
+    found = collected.newest_first(tx, workspace_id, kind, page.number("collected"), page.limit + 1)
+    return cut(found, page, "collected", lambda item: (item.pk,))
+
+
+def exported(tx: Transaction, workspace_id: str, kind: str | None, after: int, count: int) -> list[CollectedView]:
+    """The next `count` items, oldest first, with a number above `after`."""
+    return collected.oldest_first(tx, workspace_id, kind, after, count)
+
+
+def _item(item: strict_json.JsonValue, position: int) -> tuple[str, str]:
+    kind = item.get("kind") if isinstance(item, dict) else None
+    if not isinstance(kind, str):
+        raise Invalid("an item is a JSON object with a kind", field=f"$.items[{position}]")
+    return kind, strict_json.dumps(item).decode()

@@ -1,0 +1,201 @@
+"""Executions held under their locks: loaded whole, changed by the domain's verbs, written back as far as they changed.
+
+Every writer of an execution or of its workers goes through `hold` and `save`; that is what makes the lock order
+(overlap group, executions, apps, workers, each by key) hold everywhere. Whoever has an execution's lock may rely on
+its workers' rows, so those are not locked one by one.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from orchestrator.domain.execution import Execution
+from orchestrator.domain.states import ExecutionStatus, WorkerStatus
+from orchestrator.domain.worker import Lease, Worker
+from orchestrator.service.definitions import Definitions, TaskDefinition
+from orchestrator.store import executions as statements
+from orchestrator.store.clock import from_micros, maybe_instant, maybe_micros
+from orchestrator.store.transaction import Transaction
+
+
+class GuardMissed(RuntimeError):
+    """A row changed although its execution was locked: a fault of ours; the transaction is rolled back."""
+
+
+@dataclass(slots=True)
+class Held:
+    """An execution under its lock, with what its row said before."""
+
+    pk: int
+    uid: str
+    workspace_id: str
+    id: str
+    app_pk: int
+    task_pk: int
+    multiple_exec_key: str
+    created_at: datetime
+    started_at: datetime | None
+    definition: TaskDefinition
+    execution: Execution
+    row: dict[str, Any]
+    guards: dict[int, tuple[int, str]]
+    """The token and status of each worker as they were read."""
+
+    @property
+    def group(self) -> tuple[int, str]:
+        return self.task_pk, self.multiple_exec_key
+
+
+def hold(
+    tx: Transaction, definitions: Definitions, pks: Iterable[int], *, skip_locked: bool = False
+) -> dict[int, Held]:
+    """Lock and load the executions. Those that do not exist, or are held elsewhere with `skip_locked`, are left out."""
+    rows = statements.lock(tx, set(pks), skip_locked=skip_locked)
+    if not rows:
+        return {}
+    known = definitions.read(tx, {row[6] for row in rows})
+    held = {row[0]: _held(row, known[row[6]]) for row in rows}
+    for row in statements.workers(tx, held):
+        owner = held[row[0]]
+        worker = _worker(row)
+        owner.execution.workers[worker.worker_id] = worker
+        owner.guards[worker.worker_id] = (worker.token, worker.status.value)
+    return held
+
+
+def newly_held(pk: int, row: Mapping[str, Any], definition: TaskDefinition, worker_ids: Iterable[int]) -> Held:
+    """An execution that this transaction has just inserted, pending; `save` inserts its workers."""
+    workers = {worker_id: Worker(worker_id) for worker_id in sorted(worker_ids)}
+    return Held(
+        pk=pk,
+        uid=row["uid"],
+        workspace_id=row["workspace_id"],
+        id=row["id"],
+        app_pk=row["app_pk"],
+        task_pk=row["task_pk"],
+        multiple_exec_key=row["multiple_exec_key"],
+        created_at=from_micros(row["created_at"]),
+        started_at=None,
+        definition=definition,
+        execution=Execution(definition.policy, workers, touched=set(workers)),
+        row={},
+        guards={},
+    )
+
+
+def save(tx: Transaction, held: Iterable[Held], now: datetime) -> None:
+    """Write what the domain's verbs have changed; raises GuardMissed if a row is not as it was read."""
+    changed: list[dict[str, Any]] = []
+    updates: list[dict[str, Any]] = []
+    inserts: list[dict[str, Any]] = []
+    for one in held:
+        if one.execution.status is ExecutionStatus.RUNNING and one.started_at is None:
+            one.started_at = now
+        row = _execution_row(one)
+        if row != one.row:
+            changed.append(row)
+            one.row = row
+        for worker_id in sorted(one.execution.touched):
+            worker = one.execution.workers[worker_id]
+            guard = one.guards.get(worker_id)
+            (inserts if guard is None else updates).append(_worker_row(one, worker, guard))
+            one.guards[worker_id] = (worker.token, worker.status.value)
+        one.execution.touched.clear()
+    statements.update(tx, changed)
+    if statements.update_workers(tx, updates) != len(updates):
+        raise GuardMissed("a worker's row was not as it had been read under its execution's lock")
+    statements.insert_workers(tx, inserts)
+
+
+def _held(row: tuple[Any, ...], definition: TaskDefinition) -> Held:
+    (pk, uid, workspace_id, id_, app_pk, task_pk, _, key, created_at) = row[:9]
+    (status, failing, attempt, _, deadline_at, started_at, ended_at, message) = row[9:]
+    execution = Execution(
+        policy=definition.policy,
+        workers={},
+        status=ExecutionStatus(status),
+        failing=bool(failing),
+        attempt=attempt,
+        message=message,
+        deadline_at=maybe_instant(deadline_at),
+        ended_at=maybe_instant(ended_at),
+    )
+    held = Held(
+        pk=pk,
+        uid=uid,
+        workspace_id=workspace_id,
+        id=id_,
+        app_pk=app_pk,
+        task_pk=task_pk,
+        multiple_exec_key=key,
+        created_at=from_micros(created_at),
+        started_at=maybe_instant(started_at),
+        definition=definition,
+        execution=execution,
+        row={},
+        guards={},
+    )
+    held.row = {**_execution_row(held), "open_workers": row[12]}
+    return held
+
+
+def _execution_row(held: Held) -> dict[str, Any]:
+    execution = held.execution
+    return {
+        "pk": held.pk,
+        "status": execution.status.value,
+        "failing": execution.failing,
+        "attempt": execution.attempt,
+        "open_workers": execution.open_workers,
+        "deadline_at": maybe_micros(execution.deadline_at),
+        "started_at": maybe_micros(held.started_at),
+        "ended_at": maybe_micros(execution.ended_at),
+        "message": execution.message,
+    }
+
+
+def _worker(row: tuple[Any, ...]) -> Worker:
+    (_, worker_id, status, step, token, retry_count, idle_steps, due_at) = row[:8]
+    (finished, released, passed_over, undelivered, refused, node, claimed_at, lease_until) = row[8:]
+    return Worker(
+        worker_id=worker_id,
+        status=WorkerStatus(status),
+        step=step,
+        token=token,
+        retry_count=retry_count,
+        idle_steps=idle_steps,
+        due_at=maybe_instant(due_at),
+        finished=bool(finished),
+        released=bool(released),
+        passed_over=bool(passed_over),
+        undelivered=undelivered,
+        refused=refused,
+        lease=None if node is None else Lease(node, from_micros(claimed_at), from_micros(lease_until)),
+    )
+
+
+def _worker_row(held: Held, worker: Worker, guard: tuple[int, str] | None) -> dict[str, Any]:
+    lease = worker.lease
+    row = {
+        "execution_pk": held.pk,
+        "worker_id": worker.worker_id,
+        "status": worker.status.value,
+        "step": worker.step,
+        "token": worker.token,
+        "retry_count": worker.retry_count,
+        "idle_steps": worker.idle_steps,
+        "due_at": maybe_micros(worker.due_at),
+        "finished": worker.finished,
+        "released": worker.released,
+        "passed_over": worker.passed_over,
+        "undelivered": worker.undelivered,
+        "held": worker.is_held,
+        "refused": worker.refused,
+        "node": lease.node if lease else None,
+        "claimed_at": maybe_micros(lease.since) if lease else None,
+        "lease_until": maybe_micros(lease.until) if lease else None,
+    }
+    if guard is None:
+        return {**row, "app_pk": held.app_pk, "pull": held.definition.is_pull}
+    return {**row, "was_token": guard[0], "was_status": guard[1]}

@@ -1,0 +1,205 @@
+"""Launch: an execution begins, waits its turn, or is refused, as the overlap policy says.
+
+`launch` serves people, programs and schedules alike; `promote` starts what has waited. Both take the lock of the
+overlap group first, so that two launches at the same instant from two nodes obey the policy too.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import assert_never
+
+from orchestrator.domain.errors import AlreadyRunning, Conflict, Invalid
+from orchestrator.domain.overlap import Queue, Refuse, Start, Verdict, decide
+from orchestrator.domain.policy import OnMultipleExec
+from orchestrator.domain.states import ExecutionStatus
+from orchestrator.service.definitions import Definitions, TaskDefinition
+from orchestrator.service.holding import Held, hold, newly_held, save
+from orchestrator.store import executions, groups
+from orchestrator.store.clock import maybe_micros, to_micros
+from orchestrator.store.lookups import ExecutionKey
+from orchestrator.store.transaction import Transaction
+
+NewId = Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOrder:
+    """What to launch. States are JSON texts, `workers` those of other workers than 0; `input` never changes later."""
+
+    workspace_id: str
+    app_pk: int
+    task_pk: int
+    version_pk: int
+    input: str = "{}"
+    workers: Mapping[int, str] = field(default_factory=dict)
+    id: str | None = None
+    multiple_exec_key: str = ""
+    run_at: datetime | None = None
+    name: str | None = None
+    launched_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """The new execution."""
+
+    pk: int
+    id: str
+    is_started: bool
+
+
+def launch(tx: Transaction, definitions: Definitions, order: LaunchOrder, new_id: NewId) -> Launched:
+    """Create the execution and start it if its turn is now.
+
+    Raises AlreadyRunning when the policy refuses it (the fact `execution_id` names the one in the way), Conflict when
+    its id is taken, Invalid when the id holds a colon.
+    """
+    _check_id(tx, order)
+    now = tx.now()
+    definition = definitions.read(tx, {order.version_pk})[order.version_pk]
+    later = order.run_at is not None and order.run_at > now
+    group = (order.task_pk, order.multiple_exec_key)
+    verdict: Verdict = Queue() if later else _verdict(tx, definition, group, now)
+    if isinstance(verdict, Refuse):
+        raise _refused(tx, verdict)
+    held = hold(tx, definitions, verdict.replaces if isinstance(verdict, Start) else ())
+    launched = _insert(tx, order, definition, new_id(), now)
+    if isinstance(verdict, Start):
+        _start({**held, launched.pk: launched}, launched.pk, now)
+    save(tx, [*held.values(), launched], now)
+    return Launched(launched.pk, launched.id, is_started=isinstance(verdict, Start))
+
+
+def promote(tx: Transaction, definitions: Definitions, pk: int) -> bool:
+    """Start a pending execution if its turn has come; False if it must go on waiting, or was started elsewhere."""
+    found = groups.pending(tx, pk)
+    if found is None:
+        return False
+    task_pk, key, version_pk, run_at = found
+    now = tx.now()
+    if run_at is not None and run_at > to_micros(now):
+        return False
+    definition = definitions.read(tx, {version_pk})[version_pk]
+    verdict = _verdict(tx, definition, (task_pk, key), now, but=pk, is_queued=True)
+    if isinstance(verdict, Queue) or (isinstance(verdict, Refuse) and verdict.is_waiting):
+        return False
+    # Read again under the locks: another node may have started or aborted it since.
+    held = _hold_with_replaced(tx, definitions, pk, verdict)
+    if pk not in held or held[pk].execution.status is not ExecutionStatus.PENDING:
+        return False
+    if isinstance(verdict, Refuse):
+        held[pk].execution.abort("discarded: another execution was running when its start time came", now)
+    else:
+        _start(held, pk, now)
+    save(tx, held.values(), now)
+    return True
+
+
+def restart(tx: Transaction, definitions: Definitions, found: ExecutionKey) -> Held:
+    """Begin a new attempt of an execution, or let it wait its turn, as the overlap policy says.
+
+    Raises Conflict if it has not failed or been aborted, AlreadyRunning when the policy refuses.
+    """
+    now = tx.now()
+    definition = definitions.read(tx, {found.version_pk})[found.version_pk]
+    verdict = _verdict(tx, definition, (found.task_pk, found.multiple_exec_key), now, but=found.pk)
+    held = _hold_with_replaced(tx, definitions, found.pk, verdict)
+    held[found.pk].execution.retry()
+    match verdict:
+        case Refuse():
+            raise _refused(tx, verdict)
+        case Start():
+            _start(held, found.pk, now)
+        case Queue():
+            pass
+        case _:
+            assert_never(verdict)
+    save(tx, held.values(), now)
+    return held[found.pk]
+
+
+def _hold_with_replaced(
+    tx: Transaction, definitions: Definitions, pk: int, verdict: Verdict
+) -> dict[int, Held]:
+    """The execution, and those that it replaces: locked together, and so in their order."""
+    return hold(tx, definitions, {pk, *(verdict.replaces if isinstance(verdict, Start) else ())})
+
+
+def _start(held: dict[int, Held], pk: int, now: datetime) -> None:
+    for other, one in held.items():
+        if other != pk:
+            _make_way(one, now)
+    held[pk].execution.start(now)
+
+
+def _make_way(held: Held, now: datetime) -> None:
+    if not held.execution.has_ended:
+        held.execution.abort("aborted by a newer launch (abort_existing)", now)
+
+
+def _verdict(
+    tx: Transaction,
+    definition: TaskDefinition,
+    group: tuple[int, str],
+    now: datetime,
+    *,
+    but: int | None = None,
+    is_queued: bool = False,
+) -> Verdict:
+    """Decide under the group's lock. `but` is not counted; one that `is_queued` yields only to older ones."""
+    if definition.on_multiple_exec is OnMultipleExec.ALLOW:
+        return Start()
+    groups.lock(tx, *group)
+    running, waiting = groups.members(tx, *group, to_micros(now))
+    return decide(
+        definition.on_multiple_exec,
+        tuple(pk for pk in running if pk != but),
+        tuple(pk for pk in waiting if pk != but and not (is_queued and but is not None and pk > but)),
+    )
+
+
+def _refused(tx: Transaction, verdict: Refuse) -> AlreadyRunning:
+    execution_id = groups.execution_id(tx, verdict.by)
+    how = "is already waiting for the running one to end" if verdict.is_waiting else "is still running"
+    return AlreadyRunning(
+        f"not launched: execution {execution_id} of this task and multiple_exec_key {how}", execution_id=execution_id
+    )
+
+
+def _check_id(tx: Transaction, order: LaunchOrder) -> None:
+    if order.id is None:
+        return
+    if ":" in order.id or not order.id.strip() or len(order.id) > 128:
+        raise Invalid("an execution's id has 1 to 128 characters and no colon", field="id")
+    if groups.is_id_taken(tx, order.workspace_id, order.id):
+        raise _id_taken(order.id)
+
+
+def _id_taken(execution_id: str) -> Conflict:
+    return Conflict(f"there is an execution {execution_id} already", execution_id=execution_id)
+
+
+def _insert(tx: Transaction, order: LaunchOrder, definition: TaskDefinition, uid: str, now: datetime) -> Held:
+    row = {
+        "uid": uid,
+        "workspace_id": order.workspace_id,
+        "id": order.id or uid,
+        "app_pk": order.app_pk,
+        "task_pk": order.task_pk,
+        "version_pk": order.version_pk,
+        "multiple_exec_key": order.multiple_exec_key,
+        "run_at": maybe_micros(order.run_at),
+        "queues": definition.on_multiple_exec is OnMultipleExec.RETRY_LATER,
+        "created_at": to_micros(now),
+    }
+    pk = groups.insert_execution(tx, row)
+    if pk is None:
+        # Another launch with the same id has been committed since the check.
+        raise _id_taken(order.id or uid)
+    groups.insert_details(tx, pk, order.input, order.name, order.launched_by)
+    states = {0: order.input, **order.workers}
+    executions.put_states(
+        tx, [{"execution_pk": pk, "worker_id": worker_id, "state": state} for worker_id, state in states.items()]
+    )
+    return newly_held(pk, row, definition, states)

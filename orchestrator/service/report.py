@@ -1,0 +1,124 @@
+"""What comes back from a call, made ready for its application: all parsing, checking and encoding that can be done
+before a transaction begins. Touches nothing."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from app_sdk.protocol import strict_json
+from app_sdk.protocol.answer import Answer
+from app_sdk.protocol.limits import Limits
+from app_sdk.protocol.strict_json import JsonError, JsonValue
+from orchestrator.domain.app_state import encoded
+from orchestrator.domain.classify import Answered, Meaning, Unanswered, classify
+from orchestrator.domain.errors import StateRefused
+from orchestrator.domain.imports import batches
+from orchestrator.domain.outcome import FailureKind, NoResponse, Response, Unsuccessful
+from orchestrator.service.claim import Claim
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyAnswer:
+    """A valid answer with its parts as JSON text. `state` is None where the worker's state does not change."""
+
+    answer: Answer
+    state: str | None
+    spawned: dict[int, str]
+    batches: tuple[tuple[str, int], ...]
+    progress: str | None
+    record: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One call's outcome on its way to `apply`. `took` is what the call lasted."""
+
+    claim: Claim
+    meaning: ReadyAnswer | Unanswered
+    http_status: int | None
+    took: timedelta
+    notes: tuple[str, ...] = field(default=())
+
+
+def report(claim: Claim, outcome: Response | NoResponse, limits: Limits, took: timedelta) -> Report:
+    """Classify the outcome and encode what it asks to be written; never raises, whatever the app sent."""
+    meaning = classify(outcome, limits)
+    ready, notes = _ready(claim, meaning, limits)
+    return Report(claim, ready, outcome.status, took, notes)
+
+
+def refused(report: Report, message: str) -> Report:
+    """The report of an answer that the data refuse: nothing is applied, the worker has failed at once."""
+    return Report(report.claim, _refusal(message), report.http_status, report.took, report.notes)
+
+
+def _ready(claim: Claim, meaning: Meaning, limits: Limits) -> tuple[ReadyAnswer | Unanswered, tuple[str, ...]]:
+    if isinstance(meaning, Unanswered):
+        return meaning, ()
+    try:
+        return _encode(claim, meaning, limits), _notes(claim, meaning.answer)
+    except (StateRefused, JsonError) as error:
+        return _refusal(str(error)), ()
+
+
+def _encode(claim: Claim, meaning: Answered, limits: Limits) -> ReadyAnswer:
+    answer = meaning.answer
+    state = None
+    if answer.updated_worker_state is not None:
+        text = encoded(answer.updated_worker_state, limits.worker_state_bytes, f"the state of worker {claim.worker_id}")
+        state = None if text == claim.worker_state else text
+    return ReadyAnswer(
+        answer=answer,
+        state=state,
+        spawned={
+            new.worker_id: encoded(
+                new.initial_state, limits.worker_state_bytes, f"the initial state of worker {new.worker_id}"
+            )
+            # Of a worker that is named twice, the first counts; the second finds it going already.
+            for new in reversed(answer.new_workers)
+        },
+        batches=tuple((_text(list(part)), len(part)) for part in batches(answer.items_to_import)),
+        progress=_progress(answer),
+        record=_record(answer, state),
+    )
+
+
+def _refusal(message: str) -> Unanswered:
+    return Unanswered(FailureKind.INVALID_BODY, Unsuccessful(f"refused: {message}", is_final=True))
+
+
+def _notes(claim: Claim, answer: Answer) -> tuple[str, ...]:
+    if answer.worker_id is None or answer.worker_id == claim.worker_id:
+        return ()
+    return (f"the answer says worker_id {answer.worker_id}; it was applied to worker {claim.worker_id}",)
+
+
+def _progress(answer: Answer) -> str | None:
+    if answer.progress is None:
+        return None
+    progress = answer.progress
+    return _text({"current": progress.current, "total": progress.total, "unit": progress.unit})
+
+
+def _record(answer: Answer, state: str | None) -> str:
+    """The answer as the call's record keeps it: whole, but for the items (which are in their batches)."""
+    told: dict[str, JsonValue] = dict(answer.unknown)
+    told["is_done"], told["is_error"] = answer.is_done, answer.is_error
+    if state is not None:
+        told["updated_worker_state"] = answer.updated_worker_state
+    if answer.app_state_mutations:
+        told["app_state_mutations"] = [
+            {"operation": mutation.operation, "key": mutation.key, "value": mutation.value}
+            for mutation in answer.app_state_mutations
+        ]
+    if answer.new_workers:
+        told["new_workers"] = [new.worker_id for new in answer.new_workers]
+    if answer.delay_next_request_in_secs is not None:
+        told["delay_next_request_in_secs"] = answer.delay_next_request_in_secs
+    if answer.wait_for_workers:
+        told["wait_for_workers"] = True
+    return _text(told)
+
+
+def _text(value: Any) -> str:
+    return strict_json.dumps(value).decode()

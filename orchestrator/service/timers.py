@@ -1,0 +1,117 @@
+"""What time does by itself: leases that ran out, deadlines, waits without a callback, pending starts.
+
+Polling is the truth: each of these is found by a query, whatever wake-up was lost.
+"""
+
+from collections.abc import Collection
+from datetime import timedelta
+
+from orchestrator.domain.states import WorkerStatus
+from orchestrator.service.definitions import Definitions
+from orchestrator.service.holding import Held, hold, save
+from orchestrator.store import groups, outbox, overdue, records
+from orchestrator.store.clock import from_micros, to_micros
+from orchestrator.store.transaction import Transaction
+
+BATCH = 200
+
+
+def lose_leases(tx: Transaction, definitions: Definitions) -> int:
+    """Give up the claims whose lease has run out; returns how many. (PostgreSQL: their node is gone or stuck.)"""
+    now = tx.now()
+    late = overdue.leases(tx, to_micros(now), BATCH)
+    return _lose(tx, definitions, late, "the lease ran out: the node that called is gone or stuck")
+
+
+def void_claims(tx: Transaction, definitions: Definitions) -> int:
+    """At the boot of the only server of a database: every claim is an orphan of the one before. Returns how many."""
+    outbox.void_leases(tx, to_micros(tx.now()))
+    return _lose(tx, definitions, overdue.claims(tx, BATCH), "the server stopped during the call")
+
+
+def lose_claims(tx: Transaction, definitions: Definitions, claims: list[tuple[int, int, int]]) -> int:
+    """Give up this node's own claims, as (execution, worker id, token), whose calls went wrong inside the node."""
+    return _lose(tx, definitions, claims, "the node could not finish the call")
+
+
+def release_claims(tx: Transaction, definitions: Definitions, claims: list[tuple[int, int, int]]) -> None:
+    """Give back claims, as (execution, worker id, token), whose calls were never started."""
+    held = hold(tx, definitions, {pk for pk, _, _ in claims})
+    now = tx.now()
+    for pk, worker_id, token in claims:
+        if pk in held and held[pk].execution.holds(worker_id, token):
+            held[pk].execution.give_back(worker_id, now)
+    save(tx, held.values(), now)
+
+
+def release_unknown(
+    tx: Transaction, definitions: Definitions, node: str, known: Collection[tuple[int, int]]
+) -> None:
+    """Give back what `node` holds but for the workers it knows of: commits whose outcome never reached it."""
+    claims = [claim for claim in overdue.claims_of(tx, node) if claim[:2] not in known]
+    release_claims(tx, definitions, claims)
+
+
+def expire(tx: Transaction, definitions: Definitions) -> bool:
+    """Fail executions past their deadline and waits past their timeout; True if there were any."""
+    now = tx.now()
+    awaiting = overdue.waits(tx, to_micros(now), BATCH)
+    expired = overdue.deadlines(tx, to_micros(now), BATCH)
+    held = hold(tx, definitions, {pk for pk, _ in awaiting} | set(expired))
+    for pk, worker_id in awaiting:
+        worker = held[pk].execution.workers[worker_id]
+        if worker.status is WorkerStatus.AWAITING and worker.due_at is not None and worker.due_at <= now:
+            held[pk].execution.time_out_await(worker_id, now)
+    for pk in expired:
+        held[pk].execution.expire(now)
+    save(tx, held.values(), now)
+    return bool(held)
+
+
+def pending_due(tx: Transaction) -> list[int]:
+    """Pending executions that may have come to their turn; each is promoted in a transaction of its own."""
+    return groups.due_pending(tx, to_micros(tx.now()), BATCH)
+
+
+def next_timer(tx: Transaction) -> timedelta | None:
+    """How long until the next deadline, timeout or start time; None if there is none."""
+    now = tx.now()
+    instants = [at for at in (groups.first_run_at(tx, to_micros(now)), *overdue.first(tx)) if at is not None]
+    return max(timedelta(), from_micros(min(instants)) - now) if instants else None
+
+
+def _lose(tx: Transaction, definitions: Definitions, claims: list[tuple[int, int, int]], message: str) -> int:
+    held = hold(tx, definitions, {pk for pk, _, _ in claims})
+    now = tx.now()
+    lost = 0
+    for pk, worker_id, token in claims:
+        # Read without locks: an answer may have been applied since, and then there is nothing to give up.
+        if pk in held and held[pk].execution.holds(worker_id, token):
+            _record_lost(tx, held[pk], worker_id, message)
+            held[pk].execution.lose_call(worker_id, message, now)
+            lost += 1
+    save(tx, held.values(), now)
+    return lost
+
+
+def _record_lost(tx: Transaction, held: Held, worker_id: int, message: str) -> None:
+    worker = held.execution.workers[worker_id]
+    row = {
+        "execution_pk": held.pk,
+        "worker_id": worker_id,
+        "token": worker.token,
+        "step": worker.step,
+        "attempt": held.execution.attempt,
+        "retry_count": worker.retry_count,
+        "outcome": "lost",
+        "failure": "lost",
+        "http_status": None,
+        "message": message,
+        "notes": None,
+        "answer": None,
+        "items": 0,
+        "node": worker.lease.node if worker.lease else None,
+        "started_at": to_micros(worker.lease.since) if worker.lease else None,
+        "ended_at": to_micros(tx.now()),
+    }
+    records.record_calls(tx, [row])

@@ -1,0 +1,54 @@
+"""Secrets at rest: encrypted with the master key, which is never in the database.
+
+The database holds one value encrypted with it, so that a server started with another key refuses at once instead of
+failing at its first call.
+"""
+
+import base64
+import hashlib
+import os
+from functools import lru_cache
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from orchestrator.domain.errors import WrongMasterKey
+from orchestrator.store import workspace_rows
+from orchestrator.store.transaction import Transaction
+
+_CHECK = "master_key_check"
+_NONCE_BYTES = 12
+
+
+class Vault:
+    """Encrypts and decrypts with AES-256-GCM. The key is any text; `new_master_key` makes 32 random bytes in base64."""
+
+    def __init__(self, master_key: str) -> None:
+        self._cipher = AESGCM(hashlib.sha256(master_key.encode()).digest())
+        self.open = lru_cache(maxsize=1024)(self._open)
+
+    @staticmethod
+    def new_master_key() -> str:
+        return base64.urlsafe_b64encode(os.urandom(32)).decode()
+
+    def seal(self, secret: str) -> str:
+        """The secret as the database may hold it."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return "v1." + base64.b64encode(nonce + self._cipher.encrypt(nonce, secret.encode(), None)).decode()
+
+    def _open(self, sealed: str) -> str:
+        """The secret again; raises WrongMasterKey if it was sealed with another key."""
+        raw = base64.b64decode(sealed.removeprefix("v1."))
+        try:
+            return self._cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], None).decode()
+        except InvalidTag as error:
+            raise WrongMasterKey("this is not the master key that the database's secrets were sealed with") from error
+
+
+def check_master_key(tx: Transaction, vault: Vault) -> None:
+    """Remember the key at the first start, compare it at every later one; raises WrongMasterKey."""
+    known = workspace_rows.setting(tx, _CHECK)
+    if known is None:
+        workspace_rows.put_setting(tx, _CHECK, vault.seal(_CHECK))
+    else:
+        vault.open(known)
