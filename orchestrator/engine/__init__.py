@@ -1,0 +1,1 @@
+"""The loops of a node: each file is one loop's thought. They call use cases, never the store."""

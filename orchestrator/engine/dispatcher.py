@@ -1,0 +1,238 @@
+"""The dispatcher: claims due workers while it has places, and keeps each claim's conversation with its app going.
+
+A conversation reads as the engine does: call, report, apply; and again, for as long as the commit renews the claim.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from app_sdk.protocol.limits import Limits
+from orchestrator.domain.errors import DatabaseUnavailable
+from orchestrator.domain.outcome import NoResponse, Response
+from orchestrator.engine.caller import Caller
+from orchestrator.engine.group_commit import GroupCommit
+from orchestrator.engine.loop import Loop
+from orchestrator.engine.request import RequestOptions, build
+from orchestrator.service import timers
+from orchestrator.service.apply import Applied, ApplyTerms, apply
+from orchestrator.service.claim import Claim, Claimed, LeaseTerms, Places, next_claims
+from orchestrator.service.definitions import Definitions
+from orchestrator.service.report import Report, refused, report
+from orchestrator.service.vault import Vault
+from orchestrator.store.database import Database
+
+UNAVAILABLE_WAIT_SECS = 0.2
+LARGE_ANSWER_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherOptions:
+    """`concurrency`: calls in flight on this node. `lease`: must outlast the longest call and its commit."""
+
+    node: str
+    concurrency: int
+    lease: timedelta
+    limits: Limits
+    poll_interval: timedelta
+
+    @property
+    def spare(self) -> int:
+        """The places kept for apps that have no call in flight."""
+        return 0 if self.concurrency == 1 else max(1, self.concurrency // 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlets:
+    """Whom the dispatcher tells about what a commit has made due."""
+
+    batches: Callable[[], None]
+    freed_groups: Callable[[], None]
+
+
+class Dispatcher(Loop):
+    """One per node. `stop_claiming` begins a drain, `drained` ends it."""
+
+    name = "dispatcher"
+
+    def __init__(
+        self,
+        database: Database,
+        definitions: Definitions,
+        vault: Vault,
+        caller: Caller,
+        options: DispatcherOptions,
+        requests: RequestOptions,
+    ) -> None:
+        super().__init__(options.poll_interval)
+        self._database = database
+        self._definitions = definitions
+        self._vault = vault
+        self._caller = caller
+        self._options = options
+        self._requests = requests
+        self._terms = LeaseTerms(options.node, options.lease)
+        self._conversations: dict[asyncio.Task[None], tuple[int, int]] = {}
+        self._applier = GroupCommit[Report, Claim | None](self._apply, self._apply_refused)
+        self._outlets = Outlets(lambda: None, lambda: None)
+        self._orphans: list[tuple[int, int, int]] = []
+        self._is_unsure = False
+        self._met_outage: set[asyncio.Task[None]] = set()
+        self._draining = False
+        self._turn = 0
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._conversations)
+
+    def connect(self, outlets: Outlets) -> None:
+        self._outlets = outlets
+
+    async def tick(self) -> timedelta | None:
+        await self._give_up_orphans()
+        await self._give_back_unknown()
+        free = self._options.concurrency - self.in_flight
+        if free <= 0 or self._draining:
+            return None
+        began = asyncio.get_running_loop().time()
+        claimed = await self._claim(Places(free, self._options.spare))
+        for claim in claimed.claims:
+            conversation = asyncio.create_task(self._keep_up(claim, began))
+            self._conversations[conversation] = (claim.execution_pk, claim.worker_id)
+            conversation.add_done_callback(self._ended)
+        return claimed.wait
+
+    def stop_claiming(self) -> None:
+        """From now on nothing is claimed, and no claim renewed; calls in flight go on and are applied."""
+        self._draining = True
+
+    async def drained(self, within: timedelta) -> bool:
+        """Wait until no call is in flight; False if some still are after `within`."""
+        if self._conversations:
+            await asyncio.wait(self._conversations, timeout=within.total_seconds())
+        return not self._conversations
+
+    async def _claim(self, places: Places) -> Claimed:
+        self._turn += 1
+        try:
+            claimed = await self._database.write(
+                next_claims, self._definitions, self._terms, places, self._turn
+            )
+        except DatabaseUnavailable:
+            self._is_unsure = True
+            raise
+        if self._draining and claimed.claims:
+            # The drain has begun meanwhile: no call of them is made, and they are due at once for others.
+            await self._release(claimed.claims)
+            return Claimed((), None)
+        return claimed
+
+    async def _release(self, claims: Sequence[Claim]) -> None:
+        held = [(claim.execution_pk, claim.worker_id, claim.token) for claim in claims]
+        await self._database.write(timers.release_claims, self._definitions, held)
+
+    async def _keep_up(self, claim: Claim, began: float) -> None:
+        current: Claim | None = claim
+        try:
+            while current is not None:
+                current, began = await self._turn_of(current, began)
+        except Exception as error:  # noqa: BLE001 - logged, and the claim is given up
+            # The database is away, or a fault of ours. The step is called again, by the ordinary claim.
+            self._log.error("a conversation broke off", execution=claim.execution_id, error=repr(error), exc_info=True)
+            assert current is not None
+            self._orphans.append((current.execution_pk, current.worker_id, current.token))
+
+    async def _turn_of(self, claim: Claim, began: float) -> tuple[Claim | None, float]:
+        """One step: call, report, apply. Returns the renewed claim, if any, and since when its lease may run."""
+        clock = asyncio.get_running_loop().time
+        latest_start = began + self._options.lease.total_seconds() - self._requests.timeout_secs
+        if clock() > latest_start:
+            # Held up for so long that the answer would come after the lease: others must be free to take over.
+            await self._release([claim])
+            return None, began
+        done = await self._call(claim)
+        while True:
+            renewal_began = clock()
+            try:
+                return await self._applier.submit(done), renewal_began
+            except DatabaseUnavailable:
+                self._note_outage()
+                # The answer is kept for as long as the claim is ours: a restart of the database costs no second call.
+                if clock() > began + self._options.lease.total_seconds():
+                    raise
+                await asyncio.sleep(UNAVAILABLE_WAIT_SECS)
+
+    async def _give_back_unknown(self) -> None:
+        """A commit may have succeeded though its outcome never reached us: read back which claims nobody here has."""
+        if not self._is_unsure:
+            return
+        self._is_unsure = False
+        known = {*self._conversations.values(), *((pk, worker_id) for pk, worker_id, _ in self._orphans)}
+        try:
+            await self._database.write(timers.release_unknown, self._definitions, self._options.node, known)
+        except Exception:
+            self._is_unsure = True
+            raise
+
+    async def _give_up_orphans(self) -> None:
+        orphans, self._orphans = self._orphans, []
+        if not orphans:
+            return
+        try:
+            await self._database.write(timers.lose_claims, self._definitions, orphans)
+        except Exception:
+            self._orphans += orphans
+            raise
+
+    async def _call(self, claim: Claim) -> Report:
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        outcome = await self._caller.post(build(claim, self._vault.open(claim.app.secret_encrypted), self._requests))
+        return await self._report(claim, outcome, timedelta(seconds=clock() - started))
+
+    async def _report(self, claim: Claim, outcome: Response | NoResponse, took: timedelta) -> Report:
+        if isinstance(outcome, Response) and len(outcome.body) > LARGE_ANSWER_BYTES:
+            # Reading megabytes of JSON takes long enough to hold up every other call of this node.
+            return await asyncio.to_thread(report, claim, outcome, self._options.limits, took)
+        return report(claim, outcome, self._options.limits, took)
+
+    async def _apply(self, reports: Sequence[Report]) -> Sequence[Claim | None]:
+        terms = ApplyTerms(
+            node=self._options.node,
+            limits=self._options.limits,
+            lease=None if self._draining else self._terms,
+            is_full=self.in_flight >= self._options.concurrency - self._options.spare,
+        )
+        jitter = [random.uniform(-1, 1) for _ in reports]  # noqa: S311
+        applied = await self._database.write(apply, self._definitions, reports, terms, jitter)
+        self._announce(applied)
+        return [applied.renewed.get(position) for position in range(len(reports))]
+
+    async def _apply_refused(self, one: Report, error: Exception) -> Claim | None:
+        """The database refuses this answer even on its own: that is recorded, and the worker fails."""
+        self._log.error("an answer could not be stored", execution=one.claim.execution_id, error=repr(error))
+        [renewed] = await self._apply([refused(one, f"the database refuses it: {error}")])
+        return renewed
+
+    def _note_outage(self) -> None:
+        conversation = asyncio.current_task()
+        assert conversation is not None
+        self._met_outage.add(conversation)
+
+    def _announce(self, applied: Applied) -> None:
+        if applied.batches:
+            self._outlets.batches()
+        if applied.freed_groups:
+            self._outlets.freed_groups()
+        if applied.made_due:
+            self.wake()
+
+    def _ended(self, conversation: asyncio.Task[None]) -> None:
+        del self._conversations[conversation]
+        if conversation in self._met_outage:
+            # Its commit may have been done all the same, with a renewed claim that it never heard of.
+            self._met_outage.discard(conversation)
+            self._is_unsure = True
+        self.wake()

@@ -1,0 +1,78 @@
+"""Group commit: what arrives while one transaction is being committed shares the next one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+import structlog
+
+from orchestrator.domain.errors import DatabaseUnavailable
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+LARGEST = 256
+
+
+class GroupCommit(Generic[T, R]):
+    """Hands items to `commit` in batches. If the database refuses a batch, each item is done again on its own."""
+
+    def __init__(
+        self,
+        commit: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
+        rescue: Callable[[T, Exception], Awaitable[R]],
+    ) -> None:
+        """`rescue` decides what becomes of an item that failed alone; it may raise."""
+        self._commit = commit
+        self._rescue = rescue
+        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._worker: asyncio.Task[None] | None = None
+        self._log = structlog.get_logger("group_commit")
+
+    async def submit(self, item: T) -> R:
+        """Commit the item with others; returns its result after the commit, raises what its own commit raised."""
+        done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, done))
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._drain(), name="group-commit")
+        return await done
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:LARGEST], self._waiting[LARGEST:]
+            await self._commit_batch(batch)
+
+    async def _commit_batch(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
+        try:
+            results = await self._commit([item for item, _ in batch])
+        except DatabaseUnavailable as error:
+            # No item is to blame, and none would fare better on its own.
+            for _, done in batch:
+                if not done.done():
+                    done.set_exception(error)
+            return
+        except Exception as error:  # noqa: BLE001 - logged; each item's own commit then tells whose fault it is
+            self._log.warning("a batch was refused; its items go one by one", size=len(batch), error=repr(error))
+            for item, done in batch:
+                await self._commit_alone(item, done)
+            return
+        for (_, done), result in zip(batch, results, strict=True):
+            if not done.done():
+                done.set_result(result)
+
+    async def _commit_alone(self, item: T, done: asyncio.Future[R]) -> None:
+        try:
+            [result] = await self._commit([item])
+        except DatabaseUnavailable as error:
+            if not done.done():
+                done.set_exception(error)
+            return
+        except Exception as error:  # noqa: BLE001 - `rescue` decides what becomes of it
+            try:
+                result = await self._rescue(item, error)
+            except Exception as fatal:  # noqa: BLE001 - raised to whoever submitted the item
+                if not done.done():
+                    done.set_exception(fatal)
+                return
+        if not done.done():
+            done.set_result(result)

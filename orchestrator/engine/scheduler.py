@@ -1,0 +1,77 @@
+"""The scheduler: APScheduler's timer wakes it when a slot is due; what is due is read from the tables.
+
+Nothing is stored in APScheduler, so a restart, a late wake-up or a second node changes nothing.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.date import DateTrigger
+
+from orchestrator.domain.errors import DatabaseUnavailable
+from orchestrator.engine.loop import Loop
+from orchestrator.service import scheduling
+from orchestrator.service.definitions import Definitions
+from orchestrator.service.launching import NewId
+from orchestrator.store.database import Database
+
+_JOB = "next-slot"
+
+
+class Scheduler(Loop):
+    """One per node. `launched` is told when an execution was created."""
+
+    name = "scheduler"
+
+    def __init__(
+        self,
+        database: Database,
+        definitions: Definitions,
+        new_id: NewId,
+        launched: Callable[[], None],
+        poll_interval: timedelta,
+    ) -> None:
+        super().__init__(poll_interval)
+        self._database = database
+        self._definitions = definitions
+        self._new_id = new_id
+        self._launched = launched
+        # By default a wake-up that is a second late would be dropped without a word.
+        self._timer = AsyncIOScheduler(timezone=UTC, job_defaults={"misfire_grace_time": None})
+
+    def start(self) -> None:
+        self._timer.start()
+        super().start()
+
+    async def stop(self) -> None:
+        """Finish the launch in progress, and begin no other."""
+        await super().stop()
+        if self._timer.running:
+            self._timer.shutdown(wait=False)
+
+    async def tick(self) -> timedelta | None:
+        has_failed = False
+        for task_pk in await self._database.read(scheduling.due_tasks):
+            has_failed |= not await self._launch(task_pk)
+        due_in = await self._database.read(scheduling.next_due)
+        if due_in:
+            at = datetime.now(UTC) + due_in
+            self._timer.add_job(self._ring, DateTrigger(at), id=_JOB, replace_existing=True)
+        # Whatever becomes of the timer, the tables are looked at again after the poll interval.
+        return timedelta() if due_in == timedelta() and not has_failed else None
+
+    async def _launch(self, task_pk: int) -> bool:
+        try:
+            if await self._database.write(scheduling.launch_due, self._definitions, task_pk, self._new_id):
+                self._launched()
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - logged with its traceback; the next wake-up is planned
+            # One task's fault must not keep the schedules of all others from being looked at.
+            self._log.error("a schedule failed", task=task_pk, error=repr(error), exc_info=True)
+            return False
+        return True
+
+    async def _ring(self) -> None:
+        self.wake()

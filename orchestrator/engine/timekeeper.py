@@ -1,0 +1,57 @@
+"""The timekeeper: leases that ran out, deadlines, waits without a callback, pending executions whose turn has come."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from orchestrator.domain.errors import DatabaseUnavailable
+from orchestrator.engine.loop import Loop
+from orchestrator.service import launching, timers
+from orchestrator.service.definitions import Definitions
+from orchestrator.store.database import Database
+
+
+class Timekeeper(Loop):
+    """One per node; every node may do the same work at the same time. `made_due` is told when workers became due.
+
+    `watches_leases` is False on the embedded database: its claims are void at boot, and a jump of the wall clock
+    must not take a call away from the one process that is making it.
+    """
+
+    name = "timekeeper"
+
+    def __init__(
+        self,
+        database: Database,
+        definitions: Definitions,
+        made_due: Callable[[], None],
+        poll_interval: timedelta,
+        *,
+        watches_leases: bool,
+    ) -> None:
+        super().__init__(poll_interval)
+        self._database = database
+        self._definitions = definitions
+        self._made_due = made_due
+        self._watches_leases = watches_leases
+
+    async def tick(self) -> timedelta | None:
+        if self._watches_leases:
+            lost = await self._database.write(timers.lose_leases, self._definitions)
+            self._tell(lost > 0)
+        self._tell(await self._database.write(timers.expire, self._definitions))
+        for pk in await self._database.read(timers.pending_due):
+            await self._promote(pk)
+        return await self._database.read(timers.next_timer)
+
+    async def _promote(self, pk: int) -> None:
+        try:
+            self._tell(await self._database.write(launching.promote, self._definitions, pk))
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            # One execution's fault must not keep all others from starting.
+            self._log.error("a pending execution failed to start", execution=pk, error=repr(error), exc_info=True)
+
+    def _tell(self, has_changed: bool) -> None:
+        if has_changed:
+            self._made_due()

@@ -1,0 +1,57 @@
+"""The two transactions of a turn, made by hand: what a test decides about order and batches, no loop can disturb."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from app_sdk.protocol.limits import DEFAULT_LIMITS
+from orchestrator.domain.outcome import NoResponse, Response
+from orchestrator.service.apply import Applied, ApplyTerms, apply
+from orchestrator.service.claim import Claim, LeaseTerms, Places, next_claims
+from orchestrator.service.report import Report, report
+from tests.support.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """A node without loops, on the database of a world that was not started."""
+
+    world: World
+    name: str = "by-hand"
+    lease: timedelta = timedelta(seconds=30)
+
+    @property
+    def terms(self) -> LeaseTerms:
+        return LeaseTerms(self.name, self.lease)
+
+    async def claim(self, places: int = 100) -> dict[int, Claim]:
+        """Claim what is due; the claims by worker id (of one execution)."""
+        claimed = await self.claims(places)
+        return {claim.worker_id: claim for claim in claimed}
+
+    async def claims(self, places: int = 100) -> tuple[Claim, ...]:
+        """Claim what is due."""
+        definitions = self.world.node.definitions
+        wanted = Places(places, spare=0)
+        return (await self.world.database.write(next_claims, definitions, self.terms, wanted, 0)).claims
+
+    async def apply(self, *reports: Report, renews: bool = True, is_full: bool = False) -> Applied:
+        """Commit the reports in one transaction."""
+        terms = ApplyTerms(self.name, DEFAULT_LIMITS, self.terms if renews else None, is_full)
+        definitions = self.world.node.definitions
+        return await self.world.database.write(apply, definitions, reports, terms, [0.0] * len(reports))
+
+    async def turn(self, claims: Sequence[Claim], **answer: Any) -> Applied:
+        """Apply the same answer to each of the claims, in one transaction."""
+        return await self.apply(*(answered(claim, **answer) for claim in claims))
+
+
+def answered(claim: Claim, **answer: Any) -> Report:
+    """The report of a 200 with this answer."""
+    return reported(claim, Response(200, json.dumps(answer).encode()))
+
+
+def reported(claim: Claim, outcome: Response | NoResponse) -> Report:
+    return report(claim, outcome, DEFAULT_LIMITS, timedelta(milliseconds=1))
