@@ -1,0 +1,68 @@
+"""The API put together."""
+
+from functools import partial
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from orchestrator.api import (
+    apps,
+    collector,
+    documentation,
+    events,
+    executions,
+    health,
+    imports,
+    tasks,
+    tokens,
+    workspaces,
+)
+from orchestrator.api.context import ApiContext
+from orchestrator.api.errors import install_handlers
+from orchestrator.api.guard import Guard
+
+_ABOUT = "Durable tasks that run by calling your app's webhook, step by step."
+
+# What follows an execution's id is looked for first: the id may hold a slash.
+_ROUTERS = (
+    apps.router,
+    tasks.router,
+    events.router,
+    executions.router,
+    imports.router,
+    collector.router,
+    collector.items_router,
+    tokens.router,
+    workspaces.router,
+    health.router,
+    health.status_router,
+)
+
+
+def create_api(context: ApiContext) -> FastAPI:
+    """The ASGI application of the native API."""
+    app = FastAPI(
+        title="Orchestrator",
+        description=_ABOUT,
+        version=context.version,
+        servers=[{"url": context.public_url}],
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        strict_content_type=False,
+        generate_unique_id_function=_operation_id,
+        responses=documentation.PROBLEM_RESPONSE,
+    )
+    app.state.context = context
+    app.add_middleware(Guard, body_bytes=context.api_body_bytes)
+    install_handlers(app)
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.state.routes = [route for router in _ROUTERS for route in router.routes]
+    app.include_router(documentation.router)
+    app.openapi = partial(documentation.document, app)  # type: ignore[method-assign]
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

@@ -1,0 +1,30 @@
+"""What the API is given by the runtime."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from app_sdk.protocol.limits import Limits
+from orchestrator.service.definitions import Definitions
+from orchestrator.service.vault import Vault
+from orchestrator.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class ApiContext:
+    """Everything that a route may use.
+
+    `wake` is called after the commit of anything that may have made work due. `is_ready`: the database is
+    reachable, its schema is this version's, and this node is not draining.
+    """
+
+    database: Database
+    definitions: Definitions
+    vault: Vault
+    limits: Limits
+    api_body_bytes: int
+    public_url: str
+    new_id: Callable[[], str]
+    wake: Callable[[], None]
+    is_ready: Callable[[], Awaitable[bool]]
+    node: str
+    version: str

@@ -1,0 +1,57 @@
+"""Which role may do what. An operation that is not in the table is allowed to nobody."""
+
+from collections.abc import Mapping
+
+from orchestrator.service.tokens import Role
+
+_ADMINS = frozenset({Role.ADMIN})
+_OPERATORS = _ADMINS | {Role.OPERATOR}
+_READERS = _OPERATORS | {Role.VIEWER}
+# An app's own token sees and moves only what is its app's.
+_OPERATORS_AND_APPS = _OPERATORS | {Role.APP}
+_READERS_AND_APPS = _READERS | {Role.APP}
+
+ALLOWED: Mapping[str, frozenset[Role]] = {
+    "install_app": _ADMINS,
+    "list_apps": _READERS,
+    "get_app": _READERS,
+    "update_app": _ADMINS,
+    "delete_app": _ADMINS,
+    "activate_app": _OPERATORS,
+    "stop_app": _OPERATORS,
+    "rotate_app_secret": _ADMINS,
+    "get_app_state": _READERS,
+    "change_app_state": _OPERATORS,
+    "list_tasks": _READERS_AND_APPS,
+    "get_task": _READERS_AND_APPS,
+    "run_task": _OPERATORS_AND_APPS,
+    "pause_task": _OPERATORS,
+    "resume_task": _OPERATORS,
+    "list_occurrences": _READERS_AND_APPS,
+    "launch_execution": _OPERATORS_AND_APPS,
+    "list_executions": _READERS_AND_APPS,
+    "get_execution": _READERS_AND_APPS,
+    "change_execution": _OPERATORS_AND_APPS,
+    "abort_execution": _OPERATORS_AND_APPS,
+    "retry_execution": _OPERATORS_AND_APPS,
+    "list_calls": _READERS_AND_APPS,
+    "list_logs": _READERS_AND_APPS,
+    "watch_execution": _READERS_AND_APPS,
+    "list_import_batches": _READERS,
+    "redeliver_import_batch": _OPERATORS,
+    "discard_import_batch": _OPERATORS,
+    "list_collected_items": _READERS,
+    "create_token": _ADMINS,
+    "list_tokens": _ADMINS,
+    "revoke_token": _ADMINS,
+    "list_workspaces": _ADMINS,
+    "create_workspace": _ADMINS,
+    "get_workspace_secret": _ADMINS,
+    "rotate_workspace_secret": _ADMINS,
+    "get_status": _READERS,
+}
+
+
+def may(role: Role, operation: str) -> bool:
+    """Whether the role may do the operation, by its `operationId`."""
+    return role in ALLOWED.get(operation, frozenset())

@@ -1,0 +1,95 @@
+"""The routes' own classes: strict JSON for bodies, and the right token before anything is read."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
+from starlette.responses import Response
+
+from app_sdk.protocol import strict_json
+from app_sdk.protocol.strict_json import ENVELOPE_DEPTH, MAX_DEPTH
+from orchestrator.api.context import ApiContext
+from orchestrator.api.errors import NotAccepted
+from orchestrator.api.roles import may
+from orchestrator.domain.errors import Conflict, Forbidden, Unauthenticated
+from orchestrator.service import tokens
+from orchestrator.service.tokens import Caller
+from orchestrator.store.duplicates import is_duplicate
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+_DUPLICATE = "somebody else wrote the same thing at the same instant; look, and try again if need be"
+_SCHEME = HTTPBearer(auto_error=False, description="A token, as `orchestrator token create` prints it.")
+
+
+class StrictRequest(Request):
+    """A request whose JSON is read strictly: numbers survive, what could be read in two ways is refused."""
+
+    async def json(self) -> Any:
+        """Raises JsonError, which names the path; NotAccepted where the body does not call itself JSON."""
+        if not hasattr(self, "_json"):
+            _check_media_type(self.headers.get("content-type"))
+            self._json = strict_json.loads(await self.body(), max_depth=MAX_DEPTH + ENVELOPE_DEPTH)
+        return self._json
+
+
+class StrictRoute(APIRoute):
+    """A route that reads strict JSON, and knows a race that the database has decided."""
+
+    def get_route_handler(self) -> Handler:
+        handle = super().get_route_handler()
+
+        async def handle_strictly(request: Request) -> Response:
+            strict = StrictRequest(request.scope, request.receive)
+            try:
+                await self.admit(strict)
+                # Read here, since the framework would hide why it could not.
+                if self.body_field is not None and await strict.body():
+                    await strict.json()
+                return await handle(strict)
+            except Exception as error:
+                if is_duplicate(error):
+                    raise Conflict(_DUPLICATE) from error
+                raise
+
+        return handle_strictly
+
+    async def admit(self, request: Request) -> None:
+        """Everybody may."""
+
+
+class GuardedRoute(StrictRoute):
+    """A route for the roles that the table allows; nothing of the body is read for anybody else."""
+
+    async def admit(self, request: Request) -> None:
+        """Raises Unauthenticated or Forbidden."""
+        caller = await _authenticate(request)
+        if not may(caller.role, self.name):
+            raise Forbidden(f"the role {caller.role} may not do this ({self.name})", role=caller.role.value)
+        request.state.caller = caller
+
+
+def guarded_router(tag: str) -> APIRouter:
+    """A router whose routes need a token."""
+    return APIRouter(route_class=GuardedRoute, tags=[tag], dependencies=[Depends(_SCHEME)])
+
+
+def open_router(tag: str) -> APIRouter:
+    """A router whose routes need none."""
+    return APIRouter(route_class=StrictRoute, tags=[tag])
+
+
+async def _authenticate(request: Request) -> Caller:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("send a token: Authorization: Bearer orch_…")
+    context: ApiContext = request.app.state.context
+    return await context.database.read(tokens.authenticate, token.strip())
+
+
+def _check_media_type(given: str | None) -> None:
+    media_type = (given or "application/json").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise NotAccepted(f"send JSON with Content-Type: application/json, not {media_type}")

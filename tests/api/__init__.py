@@ -1,0 +1,1 @@
+"""The native API, through HTTP on the real application and real databases."""
