@@ -1,0 +1,166 @@
+"""`orchestrator task`: which tasks there are, launch one, pause and resume its schedule."""
+
+import re
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli.api_client import MOST_PER_PAGE, ApiClient
+from orchestrator.cli.connecting import remote
+from orchestrator.cli.documents import as_object, read_argument, read_object, read_time
+from orchestrator.cli.executions import follow, show_execution
+from orchestrator.cli.failures import Missing, Misused
+from orchestrator.cli.formats import JsonObject, clean, schedule, when
+from orchestrator.cli.options import JsonOption
+from orchestrator.cli.printing import Cell, Column, items, print_json, print_list, say, status
+
+app = typer.Typer(no_args_is_help=True, help="List tasks, launch them, pause and resume their schedules.")
+
+TaskArgument = Annotated[
+    str, typer.Argument(metavar="TASK", help="The task's id or an alias.", show_default=False)
+]
+
+StateOption = Annotated[
+    str | None, typer.Option(metavar="JSON", help="The input: a JSON object, @file or -.", show_default=False)
+]
+KeyOption = Annotated[str | None, typer.Option(help="The multiple_exec_key.", show_default=False)]
+RunAtOption = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Start then, e.g. 2026-11-21T08:30:00Z.", show_default=False),
+]
+IdOption = Annotated[
+    str | None, typer.Option("--id", help="The execution's id, without colons.", show_default=False)
+]
+NameOption = Annotated[str | None, typer.Option(help="A name for this execution.", show_default=False)]
+WorkerOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="N=JSON", help="Start worker N (1 to 9) too, so. Repeatable.", show_default=False),
+]
+IdempotencyOption = Annotated[
+    str | None, typer.Option(help="Launch once however often this is sent.", show_default=False)
+]
+
+# A task's id begins with its app's.
+_APP_OF_TASK = re.compile(r"(appx?_[a-z0-9]+)_.+")
+
+
+def _last_execution(row: JsonObject) -> Cell:
+    last = row.get("last_execution")
+    return status(last.get("status")) if isinstance(last, dict) else ""
+
+
+_COLUMNS = (
+    Column("task", lambda row: clean(row.get("id"))),
+    Column("name", lambda row: clean(row.get("name")), is_prose=True),
+    Column("schedule", lambda row: schedule(row.get("schedule")) or "by hand"),
+    Column("next", lambda row: "paused" if row.get("is_paused") else when(row.get("next_slot_at"))),
+    Column("last run", _last_execution),
+)
+
+
+@app.command("list")
+@remote
+def list_tasks(
+    api: ApiClient,
+    app_id: Annotated[
+        str | None, typer.Option("--app", help="Only those of this app.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the tasks of every app."""
+    found = _tasks_of(api, app_id) if app_id is not None else _every_task(api)
+    print_list(
+        {"items": found, "next_cursor": None},
+        _COLUMNS,
+        as_json=as_json,
+        empty="No tasks yet. An app brings them: orchestrator app install manifest.json",
+    )
+
+
+@app.command("run")
+@remote
+def run(  # noqa: PLR0913 - an option each
+    api: ApiClient,
+    task: TaskArgument,
+    state: StateOption = None,
+    key: KeyOption = None,
+    run_at: RunAtOption = None,
+    id_: IdOption = None,
+    name: NameOption = None,
+    worker: WorkerOption = None,
+    idempotency_key: IdempotencyOption = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Follow it; the exit code is the run's.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Launch a task."""
+    body: JsonObject = {
+        "task_id": task,
+        "state": None if state is None else read_object(state, "--state"),
+        "id": id_,
+        "name": name,
+        "workers": [_worker(option) for option in worker or []] or None,
+        "multiple_exec_key": key,
+        "run_at": None if run_at is None else read_time(run_at),
+    }
+    given = {field: value for field, value in body.items() if value is not None}
+    execution = api.post("v1", "executions", body=given, idempotency_key=idempotency_key)
+    execution_id = str(execution.get("id", ""))
+    if watch:
+        follow(api, execution_id, as_json=as_json)
+    elif as_json:
+        print_json(execution)
+    else:
+        show_execution(execution)
+        say(f"Follow it: orchestrator exec watch {execution_id}")
+
+
+@app.command("pause")
+@remote
+def pause(api: ApiClient, task: TaskArgument) -> None:
+    """Pause a task's schedule; launches by hand go on, and slots meanwhile are recorded as skipped."""
+    task_id = _change(api, task, "pause")
+    say(f"Paused {task_id}. To resume: orchestrator task resume {task_id}")
+
+
+@app.command("resume")
+@remote
+def resume(api: ApiClient, task: TaskArgument) -> None:
+    """Resume a task's schedule."""
+    say(f"Resumed {_change(api, task, 'resume')}.")
+
+
+def _worker(option: str) -> JsonObject:
+    number, separator, state = option.partition("=")
+    if not separator or not re.fullmatch("[1-9]", number):
+        raise Misused(f"--worker {option}: write the worker's number and its state, such as 1={{}}")
+    name = f"--worker {number}"
+    return {"worker_id": int(number), "initial_state": as_object(read_argument(state, name), name)}
+
+
+def _change(api: ApiClient, task: str, action: str) -> str:
+    app_id, task_id = _find(api, task)
+    api.post("v1", "apps", app_id, "tasks", task_id, action)
+    return task_id
+
+
+def _find(api: ApiClient, task: str) -> tuple[str, str]:
+    """The app and the id of a task that is named by its id or an alias."""
+    named = _APP_OF_TASK.fullmatch(task)
+    if named:
+        return named[1], task
+    for found in _every_task(api):
+        aliases = found.get("aliases")
+        if isinstance(aliases, list) and task in aliases:
+            return str(found.get("app_id", "")), str(found.get("id", ""))
+    raise Missing(f"there is no task {task}", "See which there are: orchestrator task list")
+
+
+def _every_task(api: ApiClient) -> list[JsonObject]:
+    apps = items(api.collect("v1", "apps", limit=MOST_PER_PAGE * 100))
+    return [task for app_ in apps for task in _tasks_of(api, str(app_.get("id", "")))]
+
+
+def _tasks_of(api: ApiClient, app_id: str) -> list[JsonObject]:
+    return items(api.collect("v1", "apps", app_id, "tasks", limit=MOST_PER_PAGE * 100))

@@ -1,0 +1,187 @@
+"""`orchestrator serve`: from settings to a running server, and back down again in good order."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+import uvicorn
+
+from orchestrator import __version__
+from orchestrator.api.app import create_api
+from orchestrator.api.context import ApiContext
+from orchestrator.runtime.data_directory import (
+    ADMIN_TOKEN_FILE,
+    database_options,
+    make_directory,
+    master_key,
+    sole_use,
+    write_private,
+)
+from orchestrator.runtime.identifiers import new_id
+from orchestrator.runtime.logging import configure_logging
+from orchestrator.runtime.node import Addresses, Node, limits_of
+from orchestrator.service import tokens, workspaces
+from orchestrator.service.vault import Vault, check_master_key
+from orchestrator.settings import Settings
+from orchestrator.store import schema
+from orchestrator.store.database import Database, DatabaseOptions
+from orchestrator.store.dialect import Dialect
+from orchestrator.store.transaction import Transaction
+
+SHUTDOWN_SECS = 2
+_log = structlog.get_logger("server")
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal exits at once. Returns the exit code.
+
+    Raises DatabaseBusy, DatabaseOutdated, WrongMasterKey, or OSError if the address cannot be bound.
+    """
+    configure_logging(settings.log)
+    make_directory(settings.server.data_dir)
+    options = database_options(settings)
+    with sole_use(options), _bound(settings) as listener:
+        _prepare_schema(options)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_serve(settings, options, listener))
+
+
+@dataclass(slots=True)
+class _Draining:
+    """Whether the server is on its way down, for /readyz."""
+
+    begun: bool = False
+
+
+async def _serve(settings: Settings, options: DatabaseOptions, listener: socket.socket) -> int:
+    database = Database(options)
+    try:
+        vault = Vault(master_key(settings))
+        await database.write(_first_start, vault)
+        await _ensure_admin_token(settings, database)
+        url = settings.server.url(listener.getsockname()[1])
+        addresses = Addresses(url, settings.collector.endpoint or f"{url}/collector")
+        node = Node(settings, database, vault, addresses)
+        return await _run(settings, database, vault, node, url, listener)
+    finally:
+        await database.close()
+
+
+async def _run(
+    settings: Settings, database: Database, vault: Vault, node: Node, url: str, listener: socket.socket
+) -> int:
+    draining = _Draining()
+
+    async def is_ready() -> bool:
+        return not draining.begun and await database.read(_answers)
+
+    context = ApiContext(
+        database=database,
+        definitions=node.definitions,
+        vault=vault,
+        limits=limits_of(settings),
+        api_body_bytes=settings.limits.api_body_bytes,
+        public_url=url,
+        new_id=new_id,
+        wake=node.wake,
+        is_ready=is_ready,
+        node=node.identity,
+        version=__version__,
+    )
+    web = _WebServer(_web_config(create_api(context)))
+    stop = _stop_signal(draining)
+    await node.start()
+    _log.info("serving", url=url, database=database.dialect.value, node=node.identity, version=__version__)
+    serving = asyncio.create_task(web.serve(sockets=[listener]))
+    await asyncio.wait({serving, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    # Apps may still answer calls in flight while the API is up, and readers see the drain.
+    is_done = await node.drain()
+    web.should_exit = True
+    await serving
+    _log.info("stopped", drained=is_done)
+    return 0
+
+
+class _WebServer(uvicorn.Server):
+    """Uvicorn without its signal handlers: the drain decides when it stops."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _web_config(api: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        api, log_config=None, access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECS, server_header=False
+    )
+
+
+def _loop_factory() -> Any:
+    # The same loop as uvicorn would choose by itself; the application is not looked at.
+    return uvicorn.Config("", loop="auto", log_config=None).get_loop_factory()
+
+
+def _stop_signal(draining: _Draining) -> asyncio.Event:
+    stop = asyncio.Event()
+
+    def handle() -> None:
+        if draining.begun:
+            _log.warning("stopping at once: calls in flight will be made again")
+            os._exit(1)
+        draining.begun = True
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, handle)
+    return stop
+
+
+@contextlib.contextmanager
+def _bound(settings: Settings) -> Iterator[socket.socket]:
+    """The listening socket, bound before anything starts, so that a port in use is told at once."""
+    family = socket.AF_INET6 if ":" in settings.server.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.server.host, settings.server.port))
+        listener.listen(1024)
+        listener.setblocking(False)
+        yield listener
+
+
+def _prepare_schema(options: DatabaseOptions) -> None:
+    """The embedded database is brought up to date by its server; a shared one only by an operator."""
+    if options.dialect is Dialect.SQLITE:
+        schema.upgrade(options)
+    else:
+        schema.check(options)
+
+
+def _first_start(tx: Transaction, vault: Vault) -> None:
+    check_master_key(tx, vault)
+    workspaces.ensure_default(tx, vault)
+
+
+async def _ensure_admin_token(settings: Settings, database: Database) -> None:
+    """A first start makes an admin token: the given one, or a new one in a file that only its owner can read."""
+    given = settings.security.admin_token
+    if given is not None:
+        await database.write(tokens.ensure_admin_token, given.get_secret_value())
+        return
+    if await database.read(tokens.has_admin):
+        return
+    path = settings.server.data_dir / ADMIN_TOKEN_FILE
+    if not path.exists():
+        # Written first: should the server stop in between, the next start finds the file and uses it.
+        write_private(path, tokens.new_secret())
+    await database.write(tokens.ensure_admin_token, path.read_text().strip())
+    _log.info("made the first admin token", file=str(path))
+
+
+def _answers(tx: Transaction) -> bool:
+    return tx.row("SELECT 1") is not None

@@ -1,0 +1,1 @@
+"""The command line, against the shapes of the native API."""
