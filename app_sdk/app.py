@@ -45,9 +45,7 @@ _NO_SECRET = (
 class _Register(Protocol[StateT]):
     """Registers a function and gives it back unchanged."""
 
-    def __call__(
-        self, handler: Callable[[Context[StateT]], ReturnT], /
-    ) -> Callable[[Context[StateT]], ReturnT]: ...
+    def __call__(self, handler: Callable[[Context[StateT]], ReturnT], /) -> Callable[[Context[StateT]], ReturnT]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +89,7 @@ class App:
     def task(self, short_id: str, **options: Unpack[TaskOptions]) -> _Register[dict[str, Any]]: ...
 
     @overload
-    def task(
-        self, short_id: str, *, state: type[ModelT], **options: Unpack[TaskOptions]
-    ) -> _Register[ModelT]: ...
+    def task(self, short_id: str, *, state: type[ModelT], **options: Unpack[TaskOptions]) -> _Register[ModelT]: ...
 
     def task(
         self, short_id: str, *, state: type[BaseModel] | None = None, **options: Unpack[TaskOptions]

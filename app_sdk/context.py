@@ -152,8 +152,7 @@ class Context(Generic[StateT]):
             fields["items_to_import"] = list(self.items)
         if self._new_workers:
             fields["new_workers"] = [
-                {"worker_id": worker_id, "initial_state": state}
-                for worker_id, state in self._new_workers.items()
+                {"worker_id": worker_id, "initial_state": state} for worker_id, state in self._new_workers.items()
             ]
         if self._logs:
             fields["logs"] = list(self._logs)

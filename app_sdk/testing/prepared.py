@@ -39,9 +39,7 @@ def prepared(
         return Unanswered(FailureKind.INVALID_BODY, Unsuccessful(f"refused: {error}", is_final=True))
 
 
-def _accepted(
-    answer: Answer, worker_id: int, worker_state: str, app_state: AppState, limits: Limits
-) -> Prepared:
+def _accepted(answer: Answer, worker_id: int, worker_state: str, app_state: AppState, limits: Limits) -> Prepared:
     state = None
     if answer.updated_worker_state is not None:
         name = f"the state of worker {worker_id}"

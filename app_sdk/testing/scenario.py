@@ -28,7 +28,8 @@ class RunOptions(TypedDict, total=False):
     `workers`: the states of further workers that start with the execution. `lose`: steps, as (worker id,
     step), for each of which one call is made and its answer lost, as in a crash of the server. `respond`:
     asked before each call; what it returns takes the place of the app's answer, None lets the app answer.
-    `max_calls`: 10,000 unless told.
+    `max_calls`: 10,000 unless told. `clock`: one that stand-ins of the test move, too. `execution_id`: "test"
+    unless told. `limits`: other sizes than the usual ones.
     """
 
     workers: Mapping[int, StateLike]
@@ -52,9 +53,7 @@ class Launch:
     limits: Limits
 
 
-def launch_of(
-    app: App, task: str, state: StateLike | None, app_state: StateLike | None, options: RunOptions
-) -> Launch:
+def launch_of(app: App, task: str, state: StateLike | None, app_state: StateLike | None, options: RunOptions) -> Launch:
     """What the arguments of a run mean; raises ValueError for an unknown task or an impossible worker."""
     manifest = read_manifest(app.manifest("http://127.0.0.1/webhook"))
     limits = options.get("limits", DEFAULT_LIMITS)
@@ -67,9 +66,7 @@ def launch_of(
         task=_task_named(manifest, task),
         execution_id=options.get("execution_id", "test"),
         states={
-            worker_id: encoded(
-                as_json_object(given), limits.worker_state_bytes, f"the state of worker {worker_id}"
-            )
+            worker_id: encoded(as_json_object(given), limits.worker_state_bytes, f"the state of worker {worker_id}")
             for worker_id, given in states.items()
         },
         app_state={} if app_state is None else as_json_object(app_state),

@@ -1,7 +1,6 @@
 """A run of a task that a test can step through, disturb and look at; `run_task` takes it to its end."""
 
 import asyncio
-import weakref
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -12,6 +11,7 @@ from app_sdk.app import App
 from app_sdk.durations import Duration, in_seconds
 from app_sdk.protocol.payload import read_payload
 from app_sdk.testing.clock import VirtualClock
+from app_sdk.testing.own_loop import OwnLoop
 from app_sdk.testing.records import Call, ImportBatch, WorkerView
 from app_sdk.testing.scenario import MAX_CALLS, RunOptions, StateLike, launch_of
 from app_sdk.testing.simulation import Claim, Simulation
@@ -71,9 +71,7 @@ class TaskRun:
         self._simulation = Simulation(launch, self.clock, Counter(options.get("lose", ())))
         self._respond = options.get("respond")
         self._max_calls = options.get("max_calls", MAX_CALLS)
-        # One loop for the whole run: what an app keeps open between its calls belongs to a loop.
-        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
-        weakref.finalize(self, self._runner.close)
+        self._loop = OwnLoop()
 
     def __repr__(self) -> str:
         said = f": {self.message}" if self.message else ""
@@ -192,11 +190,11 @@ class TaskRun:
         self._simulation.call_back(worker_id, told)
 
     def abort(self, message: str | None = None) -> None:
-        """Be the operator who aborts it. Calls that were claimed are still made, and change nothing."""
+        """Be the operator who aborts it; raises Conflict if it has ended. Calls in flight change nothing."""
         self._simulation.abort(message)
 
     def retry(self) -> None:
-        """Be the operator who retries it, failed or aborted as it is: unfinished workers are due again."""
+        """Be the operator who retries it: unfinished workers are due. Raises Conflict unless failed or aborted."""
         self._simulation.retry()
 
     def _step(self, until: datetime | None) -> Call | None:
@@ -208,7 +206,7 @@ class TaskRun:
         outcome = self._respond(claim.attempt) if self._respond else None
         if outcome is None:
             payload = read_payload(claim.body)
-            outcome = Response(200, self._app.answer_sync(payload, self.clock, self._runner.run))
+            outcome = Response(200, self._app.answer_sync(payload, self.clock, self._loop.run))
         return self._close(claim, outcome, began)
 
     async def _step_async(self, until: datetime | None) -> Call | None:
@@ -232,9 +230,7 @@ class TaskRun:
 
     def _why_endless(self) -> str:
         said = "; ".join(
-            self._habit_of(worker)
-            for worker in self.workers.values()
-            if worker.status in ("ready", "calling")
+            self._habit_of(worker) for worker in self.workers.values() if worker.status in ("ready", "calling")
         )
         made = f"{len(self.calls):,} calls in {self.elapsed} of virtual time"
         return f"{self.task_id} has not ended after {made}; {said}. If it needs more calls, give max_calls"

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from app_sdk import App
+from app_sdk import App, Continue, Done
 from app_sdk.context import Context
 from app_sdk.protocol.payload import WebhookPayload, read_payload
 from app_sdk.protocol.signing import sign
@@ -18,6 +18,13 @@ def app_with(handler: Callable[[Context], Any]) -> App:
     app = App("app_x", "X", secret=SECRET)
     app.task("import")(handler)
     return app
+
+
+def count_to(ctx: Context, last: int) -> Done | Continue:
+    """A step of a worker that counts in its own state and in the app's."""
+    ctx.state["count"] = ctx.state.get("count", 0) + 1
+    ctx.app_state.increment("total")
+    return Done() if ctx.state["count"] == last else Continue()
 
 
 def call_body(task_id: str = "app_x_import", app_state: dict[str, Any] | None = None, **worker: Any) -> bytes:

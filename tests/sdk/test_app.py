@@ -171,9 +171,7 @@ async def test_a_state_that_does_not_fit_the_model_fails_with_the_field() -> Non
 
     answer = await answer_of(app, call_body(worker_state={"page": "one"}))
     assert (answer["is_done"], answer["is_error"]) == (True, True)
-    assert answer["message"].startswith(
-        "the worker's state does not fit ImportState: $.page: Input should be"
-    )
+    assert answer["message"].startswith("the worker's state does not fit ImportState: $.page: Input should be")
 
 
 @pytest.mark.parametrize("state", [{"page": 9}, ImportState(page=9)])

@@ -76,8 +76,7 @@ def test_the_endpoint_may_be_given_late() -> None:
     app = App("app_x", "X", webhook_endpoint=ENDPOINT)
     app.task("import")(task)
     assert (
-        app.manifest("https://elsewhere.example.com/hook")["webhook_endpoint"]
-        == "https://elsewhere.example.com/hook"
+        app.manifest("https://elsewhere.example.com/hook")["webhook_endpoint"] == "https://elsewhere.example.com/hook"
     )
 
 
@@ -100,13 +99,9 @@ def test_the_endpoint_may_be_given_late() -> None:
         ),
     ],
 )
-def test_a_schedule_in_code_is_one_in_the_manifest(
-    options: dict[str, Any], recurrence: dict[str, Any]
-) -> None:
+def test_a_schedule_in_code_is_one_in_the_manifest(options: dict[str, Any], recurrence: dict[str, Any]) -> None:
     entry = entry_of(**options)
-    assert {
-        key: entry[key] for key in ("is_cron", "minutes_interval", "schedule") if key in entry
-    } == recurrence
+    assert {key: entry[key] for key in ("is_cron", "minutes_interval", "schedule") if key in entry} == recurrence
 
 
 def test_every_other_option_is_said() -> None:

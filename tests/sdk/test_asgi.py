@@ -98,9 +98,7 @@ async def test_a_caller_that_hangs_up_gets_nothing(app: App) -> None:
 
 
 async def test_the_server_may_start_and_stop_it(app: App) -> None:
-    sent = await exchange(
-        app, {"type": "lifespan"}, {"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}
-    )
+    sent = await exchange(app, {"type": "lifespan"}, {"type": "lifespan.startup"}, {"type": "lifespan.shutdown"})
     assert [event["type"] for event in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
 

@@ -149,9 +149,7 @@ def test_a_refusal_has_a_type_of_its_own(client: Client, status: int, kind: type
 @respx.mock
 def test_a_refusal_by_somebody_else_is_shown_as_it_is(client: Client) -> None:
     respx.get(f"{URL}/v1/executions/e1").respond(502, text="<html>Bad gateway</html>")
-    with pytest.raises(
-        app_sdk.ServerError, match=r"Bad Gateway: <html>Bad gateway</html> \(HTTP 502\)"
-    ) as refusal:
+    with pytest.raises(app_sdk.ServerError, match=r"Bad Gateway: <html>Bad gateway</html> \(HTTP 502\)") as refusal:
         client.get("e1")
     assert refusal.value.type == "about:blank"
 
@@ -176,9 +174,7 @@ def test_nobody_there(client: Client, error: httpx.TransportError) -> None:
 
 @respx.mock
 def test_waiting_asks_less_and_less_often(client: Client, time: Time) -> None:
-    answers = [httpx.Response(200, json=RUNNING)] * 12 + [
-        httpx.Response(200, json=RUNNING | {"status": "failed"})
-    ]
+    answers = [httpx.Response(200, json=RUNNING)] * 12 + [httpx.Response(200, json=RUNNING | {"status": "failed"})]
     respx.get(f"{URL}/v1/executions/e1").mock(side_effect=answers)
     assert client.wait("e1", 60).status == "failed"
     assert len(time.pauses) == 12

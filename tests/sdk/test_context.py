@@ -107,9 +107,7 @@ def test_a_worker_is_started_once_a_turn() -> None:
     ctx.spawn(1, User(external_id="u1"))
     with pytest.raises(ValueError, match="already started worker 1"):
         ctx.spawn(1)
-    assert ctx.effects()["new_workers"] == [
-        {"worker_id": 1, "initial_state": {"external_id": "u1", "age": 0}}
-    ]
+    assert ctx.effects()["new_workers"] == [{"worker_id": 1, "initial_state": {"external_id": "u1", "age": 0}}]
 
 
 @pytest.mark.parametrize("secs", [-1, float("nan"), float("inf"), timedelta(seconds=-1)])

@@ -10,14 +10,7 @@ from pydantic import BaseModel
 
 from app_sdk import App, Context, Continue, Done, Fail, Retry
 from app_sdk.testing import EndlessTaskError, Response, TaskRun, VirtualClock, run_task, run_task_async
-from tests.sdk.calls import app_with
-
-
-def count_to(ctx: Context, last: int) -> Done | Continue:
-    """A step of a worker that counts in its own state and in the app's."""
-    ctx.state["count"] = ctx.state.get("count", 0) + 1
-    ctx.app_state.increment("total")
-    return Done() if ctx.state["count"] == last else Continue()
+from tests.sdk.calls import app_with, count_to
 
 
 def test_a_run_tells_all_that_came_out() -> None:
@@ -49,93 +42,6 @@ def test_a_run_tells_all_that_came_out() -> None:
     assert first.payload["task_exec_worker"]["worker_state"] == {"dataset": "x"}
     assert first.answer is not None
     assert len(first.answer["items_to_import"]) == 300
-
-
-def test_ten_workers_lose_no_increment() -> None:
-    def task(ctx: Context) -> Done | Continue:
-        if (ctx.worker_id, ctx.step) == (0, 0):
-            for helper in range(1, 10):
-                ctx.spawn(helper)
-        return count_to(ctx, 100)
-
-    run = run_task(app_with(task), "import")
-
-    assert run.status == "succeeded"
-    assert run.app_state == {"total": 1000}
-    assert len(run.calls) == len({call.key for call in run.calls}) == 1000
-
-
-def test_workers_of_the_same_instant_do_not_see_each_others_changes() -> None:
-    """As on a server: what was read is old when it is written, so `set` loses what `increment` keeps."""
-
-    def task(ctx: Context) -> Done:
-        ctx.app_state.set("lossy", ctx.app_state.get("lossy", 0) + 1)
-        ctx.app_state.increment("safe")
-        return Done()
-
-    run = run_task(app_with(task), "import", workers={worker_id: {} for worker_id in range(1, 10)})
-
-    assert run.app_state == {"lossy": 1, "safe": 10}
-    assert {
-        status for call in run.calls for status in call.payload["task_exec_worker"]["workers"].values()
-    } == {"calling"}
-
-
-def test_max_concurrent_calls_is_kept() -> None:
-    app = App("app_x", "X", max_concurrent_calls=1)
-    app.task("import")(lambda ctx: count_to(ctx, 3))
-
-    run = run_task(app, "import", workers={1: {}})
-
-    statuses = [list(call.payload["task_exec_worker"]["workers"].values()) for call in run.calls]
-    assert all(status.count("calling") == 1 for status in statuses)
-    assert run.app_state == {"total": 6}
-
-
-def test_the_rate_limit_takes_its_time() -> None:
-    app = App("app_x", "X", rate_limit={"calls": 2, "per_secs": 10})
-    app.task("import")(lambda ctx: count_to(ctx, 6))
-
-    run = run_task(app, "import")
-
-    starts = [call.at for call in run.calls]
-    assert all(
-        later - earlier >= timedelta(seconds=10) for earlier, later in zip(starts, starts[2:], strict=False)
-    )
-    assert timedelta(seconds=20) <= run.elapsed < timedelta(seconds=21)
-
-
-def test_helpers_are_joined() -> None:
-    def task(ctx: Context) -> Done | Continue:
-        if ctx.worker_id:
-            ctx.delay(timedelta(minutes=ctx.worker_id))
-            ctx.state["steps"] = ctx.step + 1
-            return Done(output={f"helper {ctx.worker_id}": ctx.step}) if ctx.step == 2 else Continue()
-        if ctx.worker_results is None:
-            ctx.spawn(1, {"slice": 1})
-            ctx.spawn(2, {"slice": 2})
-            ctx.wait_for_workers()
-            return Continue()
-        return Done(str({worker_id: one.state for worker_id, one in ctx.worker_results.items()}))
-
-    run = run_task(app_with(task), "import")
-
-    assert run.status == "succeeded"
-    assert run.message == "{1: {'slice': 1, 'steps': 3}, 2: {'slice': 2, 'steps': 3}}"
-    assert run.output == {"helper 1": 2, "helper 2": 2}
-    assert run.workers[2].output == {"helper 2": 2}
-    assert run.elapsed == timedelta(minutes=4)
-
-
-def test_workers_that_wait_for_each_other_are_deadlocked() -> None:
-    def task(ctx: Context) -> Continue:
-        ctx.wait_for_workers()
-        return Continue()
-
-    run = run_task(app_with(task), "import", workers={1: {}})
-
-    assert run.status == "failed"
-    assert run.message == "deadlocked: only workers that wait for the others are left (0, 1)"
 
 
 @pytest.mark.parametrize(
@@ -177,23 +83,6 @@ def test_a_mutation_that_the_app_state_refuses_fails_the_worker() -> None:
     assert "'count' cannot be incremented: it holds a str" in str(run.message)
 
 
-def test_a_failed_worker_lets_calls_in_flight_finish_and_ends_the_rest() -> None:
-    def task(ctx: Context) -> Any:
-        if ctx.worker_id == 1:
-            return Fail("broken")
-        ctx.app_state.increment("applied")
-        if ctx.worker_id == 3:
-            ctx.delay(60)
-            return Continue()
-        return Continue() if ctx.step == 0 else Done()
-
-    run = run_task(app_with(task), "import", workers={1: {}, 2: {}, 3: {}})
-
-    assert (run.status, run.message) == ("failed", "worker 1: broken")
-    assert [worker.status for worker in run.workers.values()] == ["aborted", "failed", "aborted", "aborted"]
-    assert (len(run.calls), run.app_state) == (4, {"applied": 3})
-
-
 def test_a_task_that_never_ends_is_told_apart() -> None:
     run = TaskRun(app_with(lambda ctx: Continue()), "import", max_calls=50)
     with pytest.raises(EndlessTaskError) as idle:
@@ -202,9 +91,7 @@ def test_a_task_that_never_ends_is_told_apart() -> None:
     assert "worker 0: the last 50 answers changed nothing" in str(idle.value)
     assert idle.value.run is run
     assert "slowed to one call in 10 s" in run.calls[-1].notes[0]
-    with pytest.raises(
-        EndlessTaskError, match=r"worker 0: its answers change something, and it is at step 50"
-    ):
+    with pytest.raises(EndlessTaskError, match=r"worker 0: its answers change something, and it is at step 50"):
         run_task(app_with(lambda ctx: count_to(ctx, -1)), "import", max_calls=50)
 
 
@@ -216,9 +103,7 @@ def test_exactly_as_many_calls_as_allowed_are_no_error() -> None:
 def test_a_task_goes_by_its_id_its_short_id_or_an_alias() -> None:
     app = App("app_x", "X")
     app.task("import", aliases=["csv_import"])(lambda ctx: Done())
-    assert {run_task(app, name).task_id for name in ("import", "app_x_import", "csv_import")} == {
-        "app_x_import"
-    }
+    assert {run_task(app, name).task_id for name in ("import", "app_x_import", "csv_import")} == {"app_x_import"}
     with pytest.raises(ValueError, match="app_x has no task 'other'; its tasks: app_x_import"):
         run_task(app, "other")
 
@@ -301,9 +186,7 @@ async def test_inside_a_loop_there_is_an_asynchronous_way() -> None:
 
 def test_the_answer_is_read_as_a_server_reads_it() -> None:
     bodies = [b"", b"[]", b'{"is_done": "yes"}', b'{"is_done": true}']
-    run = run_task(
-        app_with(lambda ctx: Done()), "import", respond=lambda call: Response(200, bodies[call.retry_count])
-    )
+    run = run_task(app_with(lambda ctx: Done()), "import", respond=lambda call: Response(200, bodies[call.retry_count]))
     assert [call.outcome for call in run.calls] == ["failed", "failed", "failed", "applied"]
     assert run.calls[2].message == 'invalid answer: $.is_done: expected true or false, got "yes"'
     assert [call.failure for call in run.calls] == ["invalid_body"] * 3 + [None]
