@@ -7,10 +7,11 @@ from app_sdk.protocol.answer import Answer
 from app_sdk.protocol.limits import Limits
 from app_sdk.protocol.strict_json import JsonError, JsonValue
 from orchestrator.domain.app_state import encoded, mutated
-from orchestrator.domain.classify import Unanswered, classify
+from orchestrator.domain.classify import Unanswered, classify, refusal
 from orchestrator.domain.errors import StateRefused
 from orchestrator.domain.imports import batches
-from orchestrator.domain.outcome import FailureKind, NoResponse, Response, Unsuccessful
+from orchestrator.domain.outcome import NoResponse, Response
+from orchestrator.domain.worker_state import new_states
 
 AppState = dict[str, JsonValue]
 
@@ -36,23 +37,12 @@ def prepared(
     try:
         return _accepted(meaning.answer, worker_id, worker_state, app_state, limits)
     except (StateRefused, JsonError) as error:
-        return Unanswered(FailureKind.INVALID_BODY, Unsuccessful(f"refused: {error}", is_final=True))
+        return refusal(str(error))
 
 
 def _accepted(answer: Answer, worker_id: int, worker_state: str, app_state: AppState, limits: Limits) -> Prepared:
-    state = None
-    if answer.updated_worker_state is not None:
-        name = f"the state of worker {worker_id}"
-        text = encoded(answer.updated_worker_state, limits.worker_state_bytes, name)
-        state = None if text == worker_state else text
-    spawned = {
-        new.worker_id: encoded(
-            new.initial_state, limits.worker_state_bytes, f"the initial state of worker {new.worker_id}"
-        )
-        # Of a worker that is named twice, the first counts; the second finds it going already.
-        for new in reversed(answer.new_workers)
-    }
+    states = new_states(answer, worker_id, worker_state, limits)
     changed = mutated(app_state, answer.app_state_mutations)
     if answer.app_state_mutations:
         encoded(changed, limits.app_state_bytes, "the app state")
-    return Prepared(answer, state, spawned, batches(answer.items_to_import), changed)
+    return Prepared(answer, states.own, states.spawned, batches(answer.items_to_import), changed)

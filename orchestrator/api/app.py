@@ -23,7 +23,6 @@ from orchestrator.api.guard import Guard
 
 _ABOUT = "Durable tasks that run by calling your app's webhook, step by step."
 
-# What follows an execution's id is looked for first: the id may hold a slash.
 _ROUTERS = (
     apps.router,
     tasks.router,

@@ -11,6 +11,7 @@ import orjson
 from fastapi import Response
 from starlette.responses import StreamingResponse
 
+from orchestrator.api.addresses import EXECUTION_THEN
 from orchestrator.api.context import ApiContext
 from orchestrator.api.deps import Authenticated, Context
 from orchestrator.api.routes import guarded_router
@@ -33,7 +34,7 @@ router = guarded_router("executions")
 
 
 @router.get(
-    "/v1/executions/{execution_id:path}/events",
+    EXECUTION_THEN + "/events",
     response_class=StreamingResponse,
     responses={
         200: {

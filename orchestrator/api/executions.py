@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from fastapi import Depends, Query, Response
 
+from orchestrator.api.addresses import EXECUTION, EXECUTION_THEN
 from orchestrator.api.answers import json_answer, listing
 from orchestrator.api.deps import Authenticated, Changing, Context, Paging, Posting
 from orchestrator.api.routes import guarded_router
@@ -57,7 +58,7 @@ async def list_executions(
     return listing(found, shapes.execution)
 
 
-@router.get("/v1/executions/{execution_id:path}/calls", response_model=Listing[records.Call])
+@router.get(EXECUTION_THEN + "/calls", response_model=Listing[records.Call])
 async def list_calls(
     execution_id: str, context: Context, caller: Authenticated, page: Paging, worker_id: int | None = None
 ) -> Response:
@@ -66,21 +67,21 @@ async def list_calls(
     return listing(found, records.call)
 
 
-@router.get("/v1/executions/{execution_id:path}/logs", response_model=Listing[records.LogLine])
+@router.get(EXECUTION_THEN + "/logs", response_model=Listing[records.LogLine])
 async def list_logs(execution_id: str, context: Context, caller: Authenticated, page: Paging) -> Response:
     """List the lines that an execution's app has logged, newest first."""
     found = await context.database.read(execution_queries.logs, caller.scope, execution_id, page)
     return listing(found, records.log_line)
 
 
-@router.get("/v1/executions/{execution_id:path}", response_model=shapes.ExecutionWithWorkers)
+@router.get(EXECUTION, response_model=shapes.ExecutionWithWorkers)
 async def get_execution(execution_id: str, context: Context, caller: Authenticated) -> Response:
     """Show an execution with its workers."""
     found = await context.database.read(execution_queries.whole, caller.scope, execution_id)
     return json_answer(shapes.whole_execution(found))
 
 
-@router.patch("/v1/executions/{execution_id:path}", response_model=shapes.Execution)
+@router.patch(EXECUTION, response_model=shapes.Execution)
 async def change_execution(
     execution_id: str, body: launches.ExecutionChange, caller: Authenticated, write: Changing
 ) -> Response:
@@ -92,7 +93,7 @@ async def change_execution(
     return await write(_then_shown(change, caller, execution_id))
 
 
-@router.post("/v1/executions/{execution_id:path}/abort", response_model=shapes.Execution)
+@router.post(EXECUTION_THEN + "/abort", response_model=shapes.Execution)
 async def abort_execution(
     execution_id: str,
     context: Context,
@@ -110,7 +111,7 @@ async def abort_execution(
     return await write(_then_shown(change, caller, execution_id), wakes=True)
 
 
-@router.post("/v1/executions/{execution_id:path}/retry", response_model=shapes.Execution)
+@router.post(EXECUTION_THEN + "/retry", response_model=shapes.Execution)
 async def retry_execution(execution_id: str, context: Context, caller: Authenticated, write: Posting) -> Response:
     """Resume a failed or aborted execution: its unfinished workers go on from their last applied state."""
 

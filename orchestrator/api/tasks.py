@@ -4,6 +4,7 @@ from urllib.parse import quote
 
 from fastapi import Response
 
+from orchestrator.api.addresses import TASK, TASK_THEN
 from orchestrator.api.answers import json_answer, listing
 from orchestrator.api.context import ApiContext
 from orchestrator.api.deps import Authenticated, Context, Paging, Posting
@@ -26,7 +27,7 @@ async def list_tasks(app_id: str, context: Context, caller: Authenticated, page:
     return listing(found, shapes.task)
 
 
-@router.get("/v1/apps/{app_id}/tasks/{task_id:path}/occurrences", response_model=Listing[records.Occurrence])
+@router.get(TASK_THEN + "/occurrences", response_model=Listing[records.Occurrence])
 async def list_occurrences(
     app_id: str, task_id: str, context: Context, caller: Authenticated, page: Paging
 ) -> Response:
@@ -35,14 +36,14 @@ async def list_occurrences(
     return listing(found, records.occurrence)
 
 
-@router.get("/v1/apps/{app_id}/tasks/{task_id:path}", response_model=shapes.Task)
+@router.get(TASK, response_model=shapes.Task)
 async def get_task(app_id: str, task_id: str, context: Context, caller: Authenticated) -> Response:
     """Show a task."""
     found = await context.database.read(app_queries.task, context.definitions, caller.scope, app_id, task_id)
     return json_answer(shapes.task(found))
 
 
-@router.post("/v1/apps/{app_id}/tasks/{task_id:path}/run", status_code=201, response_model=executions.Execution)
+@router.post(TASK_THEN + "/run", status_code=201, response_model=executions.Execution)
 async def run_task(
     app_id: str,
     task_id: str,
@@ -64,13 +65,13 @@ async def run_task(
     return await write(work, wakes=True)
 
 
-@router.post("/v1/apps/{app_id}/tasks/{task_id:path}/pause", response_model=shapes.Task)
+@router.post(TASK_THEN + "/pause", response_model=shapes.Task)
 async def pause_task(app_id: str, task_id: str, context: Context, caller: Authenticated, write: Posting) -> Response:
     """Pause a task's schedule: its slots are recorded as skipped. It can still be launched by hand."""
     return await write(_set_paused(context, caller, app_id, task_id, paused=True))
 
 
-@router.post("/v1/apps/{app_id}/tasks/{task_id:path}/resume", response_model=shapes.Task)
+@router.post(TASK_THEN + "/resume", response_model=shapes.Task)
 async def resume_task(app_id: str, task_id: str, context: Context, caller: Authenticated, write: Posting) -> Response:
     """Let a paused task's schedule go on."""
     return await write(_set_paused(context, caller, app_id, task_id, paused=False), wakes=True)

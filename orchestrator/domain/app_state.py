@@ -6,7 +6,7 @@ from typing import TypeGuard
 
 from app_sdk.protocol import strict_json
 from app_sdk.protocol.answer import Mutation
-from app_sdk.protocol.strict_json import JsonValue
+from app_sdk.protocol.strict_json import JsonError, JsonValue
 from orchestrator.domain.errors import StateRefused
 
 _INTEGERS = range(-(2**63), 2**64)
@@ -30,7 +30,10 @@ def mutated(state: dict[str, JsonValue], mutations: Iterable[Mutation]) -> dict[
 
 def encoded(state: dict[str, JsonValue], limit_bytes: int, name: str) -> str:
     """The JSON text of a state; raises StateRefused when it is over its limit."""
-    text = strict_json.dumps(state)
+    try:
+        text = strict_json.dumps(state)
+    except JsonError as error:
+        raise StateRefused(f"{name}: {error}") from error
     if len(text) > limit_bytes:
         raise StateRefused(f"{name} would be {len(text):,} bytes; its limit is {limit_bytes:,}")
     return text.decode()

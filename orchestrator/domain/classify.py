@@ -38,6 +38,11 @@ def classify(outcome: Response | NoResponse, limits: Limits) -> Meaning:
     return _by_status(outcome)
 
 
+def refusal(message: str) -> Unanswered:
+    """What a valid answer becomes when the data refuse it: nothing is applied, the worker has failed at once."""
+    return Unanswered(FailureKind.INVALID_BODY, Unsuccessful(f"refused: {message}", is_final=True))
+
+
 def _read(body: bytes, limits: Limits) -> Meaning:
     try:
         return Answered(read_answer(body, limits))

@@ -124,7 +124,8 @@ class Execution:
         worker.undelivered += batches
         worker.retry_count = worker.retry_count + 1 if answer.is_error else 0
         worker.idle_steps = 0 if progressed or answer.delay_next_request_in_secs else worker.idle_steps + 1
-        if close_turn(worker, answer, progressed=progressed):
+        is_alone = all(other.has_ended for other in self.workers.values() if other is not worker)
+        if close_turn(worker, answer, progressed=progressed, is_alone=is_alone):
             self._let_others_wait_anew(worker)
         consequence = of_answer(worker, answer, self.policy, now=now, jitter=jitter)
         worker.finished = isinstance(consequence, Finish)
@@ -168,7 +169,7 @@ class Execution:
     def abort(self, message: str | None, now: datetime) -> None:
         """End it now, whatever is in flight; raises Conflict if it has ended."""
         if self.has_ended:
-            raise Conflict(f"the execution is already {self.status}", status=str(self.status))
+            raise Conflict(f"the execution is already {self.status}", execution_status=str(self.status))
         self._abort_those_in(_NOT_IN_FLIGHT | {WorkerStatus.CALLING})
         self._end(ExecutionStatus.ABORTED, (message or "aborted")[:MESSAGE_CHARS], now)
 
@@ -272,7 +273,7 @@ class Execution:
         worker = next_released(waiting)
         if worker is not None:
             self._touch(worker.worker_id).move(WorkerStatus.READY, now)
-            worker.released = True
+            worker.released = worker.passed_over = True
             return
         ids = ", ".join(str(worker.worker_id) for worker in waiting)
         self._begin_failing(f"deadlocked: only workers that wait for the others are left ({ids})")

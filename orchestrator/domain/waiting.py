@@ -1,8 +1,7 @@
 """Waiting for the other workers: whose turn it is when nobody else can go on, and when nobody's.
 
-A worker that was released and waits again is passed over until something changes, so that the others have
-their turn. A step without any effect is no change, or two workers that wait for each other would be called in
-turn for ever.
+A worker that has had its turn and waits again is passed over until another one changes something, so that those have
+their turn too. A step without any effect is no change, or two that wait for each other would be called for ever.
 """
 
 from collections.abc import Iterable
@@ -20,17 +19,22 @@ def next_released(waiting: Iterable[Worker]) -> Worker | None:
     )
 
 
-def close_turn(worker: Worker, answer: Answer, *, progressed: bool) -> bool:
-    """Note whether the worker waits again; True if its answer is a change, and the others may wait anew."""
+def close_turn(worker: Worker, answer: Answer, *, progressed: bool, is_alone: bool) -> bool:
+    """Note on the worker that a step of it was closed; True if that is a change for those that wait.
+
+    `is_alone`: no other worker is going.
+    """
     was_released = worker.released
     # What follows an error is another try of the same turn, and needs the same results of the others.
     worker.released = was_released and answer.is_error
-    worker.passed_over = was_released and answer.wait_for_workers and not answer.is_error
+    if is_alone and not was_released:
+        # It waits for a second time, but has done something between, and keeps nobody from a turn.
+        worker.passed_over = False
     return progressed or not was_released or not (answer.is_error or answer.wait_for_workers)
 
 
 def wait_anew(others: Iterable[Worker]) -> set[int]:
-    """Something has changed: each may be released once more. Returns the ids of those passed over so far."""
+    """Something has changed: each may be released once more. Returns the ids of those that had had their turn."""
     passed_over = [worker for worker in others if worker.passed_over]
     for worker in passed_over:
         worker.passed_over = False

@@ -41,7 +41,7 @@ class Worker:
     released: bool = False
     """A wait for the others is over: the call carries their results, until a step closes without an error."""
     passed_over: bool = False
-    """It was released and waited again; others have their turn first."""
+    """It was released since another worker last changed anything: should it wait again, the others go first."""
     undelivered: int = 0
     """Import batches of its steps that the collector has not accepted yet."""
     lease: Lease | None = None

@@ -12,6 +12,7 @@ from orchestrator.domain.retry import RetryPolicy
 from orchestrator.engine.caller import Caller, CallerOptions, open_caller
 from orchestrator.engine.deliverer import Deliverer, DelivererOptions
 from orchestrator.engine.dispatcher import Dispatcher, DispatcherOptions, Outlets
+from orchestrator.engine.pruner import Pruner
 from orchestrator.engine.request import RequestOptions
 from orchestrator.engine.scheduler import Scheduler
 from orchestrator.engine.timekeeper import Timekeeper
@@ -94,6 +95,7 @@ class Node:
             poll,
             watches_leases=database.dialect is Dialect.POSTGRESQL,
         )
+        self.pruner = Pruner(database)
         self.scheduler = Scheduler(database, self.definitions, new_id, self.dispatcher.wake, poll)
         self._loops = (self.dispatcher, self.deliverer, self.timekeeper, self.scheduler)
         self.dispatcher.connect(Outlets(batches=self.deliverer.wake, freed_groups=self.timekeeper.wake))
@@ -103,7 +105,7 @@ class Node:
         if self._database.dialect is Dialect.SQLITE:
             while await self._database.write(timers.void_claims, self.definitions):
                 pass
-        for loop in self._loops:
+        for loop in (*self._loops, self.pruner):
             loop.start()
 
     def wake(self) -> None:
@@ -115,7 +117,7 @@ class Node:
         """Claim nothing more, let the calls in flight be applied, then stop; False if some were still under way."""
         within = timedelta(seconds=self._settings.engine.drain_secs)
         self.dispatcher.stop_claiming()
-        await asyncio.gather(*(loop.stop() for loop in self._loops))
+        await asyncio.gather(*(loop.stop() for loop in (*self._loops, self.pruner)))
         is_done = all(await asyncio.gather(self.dispatcher.drained(within), self.deliverer.drained(within)))
         await self._caller.close()
         await self._collector_caller.close()

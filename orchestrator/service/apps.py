@@ -9,7 +9,7 @@ from app_sdk.protocol.limits import Limits
 from app_sdk.protocol.manifest import AppManifest
 from app_sdk.protocol.signing import generate_secret
 from orchestrator.domain.app_state import encoded, mutated
-from orchestrator.domain.errors import Conflict, NotFound
+from orchestrator.domain.errors import Conflict, Invalid, NotFound
 from orchestrator.domain.states import AppStatus
 from orchestrator.service import tasks
 from orchestrator.service.vault import Vault
@@ -54,9 +54,9 @@ def install(
 
 
 def update(tx: Transaction, workspace_id: str, app_id: str, manifest: AppManifest) -> App:
-    """Replace the manifest; running executions keep the versions they were launched with. Raises NotFound, Conflict."""
+    """Replace the manifest; running executions keep the versions they were launched with. Raises NotFound, Invalid, Conflict."""
     if manifest.id != app_id:
-        raise Conflict(f"the manifest is for {manifest.id}, not for {app_id}", field="manifest.id")
+        raise Invalid(f"the manifest is for {manifest.id}, not for {app_id}", field="manifest.id")
     app = get(tx, workspace_id, app_id)
     _describe(app, manifest)
     app.updated_at = to_micros(tx.now())

@@ -9,11 +9,11 @@ from app_sdk.protocol import strict_json
 from app_sdk.protocol.answer import Answer
 from app_sdk.protocol.limits import Limits
 from app_sdk.protocol.strict_json import JsonError, JsonValue
-from orchestrator.domain.app_state import encoded
-from orchestrator.domain.classify import Answered, Meaning, Unanswered, classify
+from orchestrator.domain.classify import Answered, Meaning, Unanswered, classify, refusal
 from orchestrator.domain.errors import StateRefused
 from orchestrator.domain.imports import batches
-from orchestrator.domain.outcome import FailureKind, NoResponse, Response, Unsuccessful
+from orchestrator.domain.outcome import NoResponse, Response
+from orchestrator.domain.worker_state import new_states
 from orchestrator.service.claim import Claim
 
 
@@ -49,7 +49,7 @@ def report(claim: Claim, outcome: Response | NoResponse, limits: Limits, took: t
 
 def refused(report: Report, message: str) -> Report:
     """The report of an answer that the data refuse: nothing is applied, the worker has failed at once."""
-    return Report(report.claim, _refusal(message), report.http_status, report.took, report.notes)
+    return Report(report.claim, refusal(message), report.http_status, report.took, report.notes)
 
 
 def _ready(claim: Claim, meaning: Meaning, limits: Limits) -> tuple[ReadyAnswer | Unanswered, tuple[str, ...]]:
@@ -58,33 +58,20 @@ def _ready(claim: Claim, meaning: Meaning, limits: Limits) -> tuple[ReadyAnswer 
     try:
         return _encode(claim, meaning, limits), _notes(claim, meaning.answer)
     except (StateRefused, JsonError) as error:
-        return _refusal(str(error)), ()
+        return refusal(str(error)), ()
 
 
 def _encode(claim: Claim, meaning: Answered, limits: Limits) -> ReadyAnswer:
     answer = meaning.answer
-    state = None
-    if answer.updated_worker_state is not None:
-        text = encoded(answer.updated_worker_state, limits.worker_state_bytes, f"the state of worker {claim.worker_id}")
-        state = None if text == claim.worker_state else text
+    states = new_states(answer, claim.worker_id, claim.worker_state, limits)
     return ReadyAnswer(
         answer=answer,
-        state=state,
-        spawned={
-            new.worker_id: encoded(
-                new.initial_state, limits.worker_state_bytes, f"the initial state of worker {new.worker_id}"
-            )
-            # Of a worker that is named twice, the first counts; the second finds it going already.
-            for new in reversed(answer.new_workers)
-        },
+        state=states.own,
+        spawned=states.spawned,
         batches=tuple((_text(list(part)), len(part)) for part in batches(answer.items_to_import)),
         progress=_progress(answer),
-        record=_record(answer, state),
+        record=_record(answer, states.own),
     )
-
-
-def _refusal(message: str) -> Unanswered:
-    return Unanswered(FailureKind.INVALID_BODY, Unsuccessful(f"refused: {message}", is_final=True))
 
 
 def _notes(claim: Claim, answer: Answer) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ from orchestrator.store.due_schedules import DueSchedule
 from orchestrator.store.transaction import Transaction
 
 GRACE = timedelta(seconds=60)
+# A slot that is launched so late is on time all the same: a loop was busy, a wake-up was lost.
+ON_TIME = timedelta(seconds=5)
 BACKLOG_LOOK = timedelta(seconds=1)
 BATCH = 100
 
@@ -46,7 +48,8 @@ def launch_due(tx: Transaction, definitions: Definitions, task_pk: int, new_id: 
     # A slot is not late while its own jitter still holds it back.
     grace = GRACE + timedelta(seconds=asked.jitter_secs)
     slots = due_slots(_schedule(asked, due), from_micros(due.slot_at), now, asked.catch_up, grace)
-    if asked.catch_up == "all" and _has_backlog(slots, now) and groups.members(tx, task_pk, "", to_micros(now))[0]:
+    if asked.catch_up == "all" and _is_missed(asked, due, now) and _is_running(tx, task_pk, now):
+        # It follows when the run before it has ended.
         due_schedules.postpone(tx, task_pk, due.slot_at, to_micros(now + BACKLOG_LOOK))
         return False
     coming = slots.next_slot
@@ -60,8 +63,13 @@ def launch_due(tx: Transaction, definitions: Definitions, task_pk: int, new_id: 
     return bool(record) and record[-1]["execution_pk"] is not None
 
 
-def _has_backlog(slots: DueSlots, now: datetime) -> bool:
-    return slots.next_slot is not None and slots.next_slot <= now
+def _is_missed(asked: ScheduleManifest, due: DueSchedule, now: datetime) -> bool:
+    return now - jittered(from_micros(due.slot_at), due.task_id, asked.jitter_secs) > ON_TIME
+
+
+def _is_running(tx: Transaction, task_pk: int, now: datetime) -> bool:
+    running, _ = groups.members(tx, task_pk, "", to_micros(now))
+    return bool(running)
 
 
 def _schedule(asked: ScheduleManifest, due: DueSchedule) -> Schedule:

@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-from app_sdk.protocol import strict_json
 from app_sdk.protocol.manifest import AppManifest, TaskManifest
 from orchestrator.domain.cron import Cron, check_cron
 from orchestrator.domain.errors import Conflict, Invalid, NotFound
@@ -117,7 +116,7 @@ def _set_schedule(tx: Transaction, task: Task, definition: TaskManifest, now: in
             check_cron(asked.cron)
         except ValueError as error:
             raise Invalid(f"task {definition.id}: {error}", field="schedule.cron") from error
-    text = strict_json.dumps(asked.model_dump()).decode()
+    text = asked.model_dump_json(exclude_unset=True)
     if row is not None and row.definition == text:
         return
     row = row or ScheduleRow(task_pk=task.key, definition=text, anchor_at=now)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from orchestrator.store.transaction import Transaction
 
@@ -85,5 +86,7 @@ def tasks(tx: Transaction, app_pk: int, after: str | None, limit: int) -> list[T
     return [_task(row) for row in tx.rows(sql, app_pk=app_pk, after=after, limit=limit)]
 
 
-def _task(row: tuple[object, ...]) -> TaskRow:
-    return TaskRow(*row[:4], bool(row[4]), *row[5:])  # type: ignore[arg-type]
+def _task(row: tuple[Any, ...]) -> TaskRow:
+    # SQLite has no booleans.
+    values = (*row[:4], bool(row[4]), *row[5:])
+    return TaskRow(*values)

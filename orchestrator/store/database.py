@@ -31,7 +31,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SERIALIZATION_TRIES = 5
-_RETRYABLE = frozenset({"40001", "40P01"})
+# A unique key that another transaction has taken meanwhile: tried again, the use case sees it and can say so.
+_RETRYABLE = frozenset({"40001", "40P01", "23505"})
 _SQLITE_UNAVAILABLE = frozenset(
     {
         sqlite3.SQLITE_BUSY,

@@ -2,13 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from orchestrator.store.dialect import Dialect
 from orchestrator.store.transaction import Transaction
 
 _EXECUTION = """
 SELECT e.pk, e.id, e.number, e.workspace_id, a.id, t.id, t.name, e.status, e.failing, e.attempt,
-       d.name, d.subtext, e.message, e.multiple_exec_key,
+       d.name, d.subtext,
+       -- A run that went well says what its main worker said last.
+       coalesce(e.message, CASE WHEN e.status = 'succeeded' THEN (
+           SELECT message FROM worker_states WHERE execution_pk = e.pk AND worker_id = 0) END),
+       e.multiple_exec_key,
        e.run_at, e.deadline_at, e.created_at, e.started_at, e.ended_at, d.launched_by,
        (SELECT CAST(coalesce(sum(w.undelivered), 0) AS bigint) FROM workers w WHERE w.execution_pk = e.pk),
        d.input, d.output,
@@ -26,7 +31,7 @@ SELECT w.worker_id, w.status, w.step, w.retry_count, w.due_at, s.state, s.output
  WHERE w.execution_pk = :pk ORDER BY w.worker_id"""
 
 _CALL_TOTALS = """
-SELECT count(*), CAST(coalesce(sum(CASE WHEN outcome = 'applied' THEN 0 ELSE 1 END), 0) AS bigint),
+SELECT count(*), CAST(coalesce(sum(CASE WHEN retry_count > 0 THEN 1 ELSE 0 END), 0) AS bigint),
        CAST(coalesce(sum(CASE WHEN outcome = 'applied' THEN items ELSE 0 END), 0) AS bigint)
   FROM calls WHERE execution_pk = :pk"""
 _DELIVERED = """
@@ -89,7 +94,7 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What an execution amounts to: `retries` are the calls whose answer was not applied."""
+    """What an execution amounts to: `retries` are the calls that followed an unsuccessful one."""
 
     calls: int
     retries: int
@@ -185,5 +190,7 @@ def _only(pks: Sequence[int] | None) -> int | None:
     return pks[0] if pks is not None and len(pks) == 1 else None
 
 
-def _execution(row: tuple[object, ...]) -> ExecutionView:
-    return ExecutionView(*row[:8], bool(row[8]), *row[9:-1], bool(row[-1]))  # type: ignore[arg-type]
+def _execution(row: tuple[Any, ...]) -> ExecutionView:
+    # SQLite has no booleans.
+    values = (*row[:8], bool(row[8]), *row[9:-1], bool(row[-1]))
+    return ExecutionView(*values)

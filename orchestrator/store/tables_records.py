@@ -3,7 +3,7 @@
 from sqlalchemy import Column, Index, Text, text
 from sqlmodel import Field, SQLModel
 
-from orchestrator.store.tables import big, big_key, reference
+from orchestrator.store.columns import big, big_key, reference
 
 
 class Call(SQLModel, table=True):

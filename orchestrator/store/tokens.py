@@ -1,6 +1,7 @@
 """Statements on bearer tokens. Only hashes are kept."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from orchestrator.store.transaction import Transaction
 
@@ -91,5 +92,7 @@ def lock_live_admins(tx: Transaction, workspace_id: str, now: int) -> list[int]:
     return [pk for (pk,) in tx.rows(_LOCK_ADMINS, workspace_id=workspace_id, now=now)]
 
 
-def _token(row: tuple[object, ...]) -> TokenView:
-    return TokenView(*row[:-1], bool(row[-1]))  # type: ignore[arg-type]
+def _token(row: tuple[Any, ...]) -> TokenView:
+    # SQLite has no booleans.
+    values = (*row[:-1], bool(row[-1]))
+    return TokenView(*values)

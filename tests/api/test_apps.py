@@ -64,7 +64,7 @@ async def test_a_new_manifest_takes_the_place_of_the_old_one(api: Api) -> None:
     app = accepted(await api.admin.put("/v1/apps/app_shop", json={"manifest": changed}))
     assert (app["version"], app["tasks"]) == ("2", ["app_shop_other"])
     other = {**changed, "id": "app_else", "tasks": []}
-    problem = refused(await api.admin.put("/v1/apps/app_shop", json={"manifest": other}), 409, "conflict")
+    problem = refused(await api.admin.put("/v1/apps/app_shop", json={"manifest": other}), 422, "invalid")
     assert fields(problem) == ["manifest.id"]
     refused(await api.admin.put("/v1/apps/app_else", json={"manifest": other}), 404, "not-found")
 

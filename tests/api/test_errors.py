@@ -55,6 +55,24 @@ async def test_an_unknown_address_and_a_wrong_method(api_on_sqlite: Api) -> None
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/v1/executions/a", "GET, PATCH"),
+        ("GET", "/v1/executions/a/abort", "POST"),
+        ("PATCH", "/v1/executions/a/b/calls", "GET"),
+        ("GET", "/v1/apps/app_a/tasks/b/run", "POST"),
+        ("POST", "/v1/apps/app_a/tasks/b/c", "GET"),
+    ],
+)
+async def test_what_follows_an_id_is_told_apart_from_it(
+    api_on_sqlite: Api, method: str, path: str, allowed: str
+) -> None:
+    response = await api_on_sqlite.admin.request(method, path)
+    refused(response, 405, "method-not-allowed")
+    assert response.headers["allow"] == allowed
+
+
+@pytest.mark.parametrize(
     ("text", "field"),
     [
         ("", "$"),

@@ -90,27 +90,21 @@ async def test_what_became_of_slots_is_listed_latest_first(api: Api) -> None:
     execution = await api.launch()
 
     def record(tx: Transaction) -> None:
-        task = tx.row("SELECT pk FROM tasks")
-        pk = tx.row("SELECT pk FROM executions")
+        task = tx.row("SELECT task_pk, pk FROM executions")
         assert task is not None
-        assert pk is not None
-        due_schedules.record(
-            tx,
-            [
-                {
-                    "task_pk": task[0],
-                    "slot_at": slot,
-                    "outcome": outcome,
-                    "execution_pk": execution_pk,
-                    "note": note,
-                    "recorded_at": slot + 1,
-                }
-                for slot, outcome, execution_pk, note in (
-                    (1_000_000, "skipped", None, "the task was paused"),
-                    (2_000_000, "launched", pk[0], None),
-                )
-            ],
-        )
+        slots = ((1_000_000, "skipped", None, "the task was paused"), (2_000_000, "launched", task[1], None))
+        rows = [
+            {
+                "task_pk": task[0],
+                "slot_at": slot,
+                "outcome": outcome,
+                "execution_pk": execution_pk,
+                "note": note,
+                "recorded_at": slot + 1,
+            }
+            for slot, outcome, execution_pk, note in slots
+        ]
+        due_schedules.record(tx, rows)
 
     await api.write(record)
     path = "/v1/apps/app_shop/tasks/app_shop_sync/occurrences"

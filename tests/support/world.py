@@ -199,9 +199,7 @@ async def running_world(
     database = Database(options, clock)
     async with running_app(handler) as app, running_app(collect) as collector:
         try:
-            await database.write(
-                lambda tx: (check_master_key(tx, vault), workspaces.ensure_default(tx, vault))
-            )
+            await database.write(_first_start, vault)
             node = Node(loaded, database, vault, _addresses(collector))
             try:
                 if start:
@@ -215,3 +213,8 @@ async def running_world(
 
 def _addresses(collector: FakeApp) -> Addresses:
     return Addresses("http://127.0.0.1:1", f"http://127.0.0.1:{collector.port}/collector")
+
+
+def _first_start(tx: Transaction, vault: Vault) -> None:
+    check_master_key(tx, vault)
+    workspaces.ensure_default(tx, vault)

@@ -96,7 +96,7 @@ class Worker(Shown):
 
 
 class Totals(Shown):
-    """What it amounts to; `retries` are the calls whose answer was not applied."""
+    """What it amounts to; `retries` are the calls that followed an unsuccessful one."""
 
     calls: int
     retries: int

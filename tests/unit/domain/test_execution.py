@@ -1,6 +1,7 @@
 """An execution from its launch to a good end: starting, claiming, stepping, spawning, importing."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -141,7 +142,7 @@ def test_a_step_without_any_effect_is_noted_and_slowed() -> None:
         {"delay_next_request_in_secs": 0.001},
     ],
 )
-def test_any_effect_and_any_delay_ends_the_idling(effect: dict[str, object]) -> None:
+def test_any_effect_and_any_delay_ends_the_idling(effect: dict[str, Any]) -> None:
     execution = running()
     execution.workers[0].idle_steps = 9
     assert step(execution, **effect).notes == ()
@@ -149,7 +150,7 @@ def test_any_effect_and_any_delay_ends_the_idling(effect: dict[str, object]) -> 
 
 
 @pytest.mark.parametrize("nothing", [{"delay_next_request_in_secs": 0}, {"new_workers": spawning(1)}])
-def test_what_comes_to_nothing_is_no_effect(nothing: dict[str, object]) -> None:
+def test_what_comes_to_nothing_is_no_effect(nothing: dict[str, Any]) -> None:
     execution = running(0, 1)
     execution.workers[0].idle_steps = 9
     step(execution, **nothing)

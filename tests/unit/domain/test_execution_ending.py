@@ -1,6 +1,7 @@
 """How executions end other than well, and how they are taken up again."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -63,11 +64,11 @@ def test_workers_that_are_not_calling_end_at_once_and_nothing_is_claimed_any_mor
     ],
 )
 def test_an_answer_in_flight_is_still_applied_and_ends_the_execution(
-    fields: dict[str, object], status: WorkerStatus
+    fields: dict[str, Any], status: WorkerStatus
 ) -> None:
     execution = failing_with_a_call_in_flight()
     assert execution.holds(1, 1)
-    reply(execution, 1, **fields)  # type: ignore[arg-type]
+    reply(execution, 1, **fields)
     assert (statuses(execution)[1], execution.workers[1].step) == (status, 1)
     assert (execution.status, execution.message) == (ExecutionStatus.FAILED, "worker 0: HTTP 400")
 
@@ -75,7 +76,7 @@ def test_an_answer_in_flight_is_still_applied_and_ends_the_execution(
 def test_while_failing_nothing_is_spawned() -> None:
     execution = failing_with_a_call_in_flight()
     closed = reply(execution, 1, new_workers=spawning(5))
-    assert (closed.spawned, closed.notes) == (set(), ("worker 5 was not started: the execution is failing",))
+    assert (closed.spawned, closed.notes) == (frozenset(), ("worker 5 was not started: the execution is failing",))
     assert set(execution.workers) == {0, 1}
 
 
@@ -217,7 +218,7 @@ def test_what_has_ended_cannot_be_aborted() -> None:
     step(execution, is_done=True)
     with pytest.raises(Conflict, match="already succeeded") as conflict:
         execution.abort(None, NOW)
-    assert conflict.value.facts == {"status": "succeeded"}
+    assert conflict.value.facts == {"execution_status": "succeeded"}
 
 
 # Retry.

@@ -1,5 +1,7 @@
 """What an import batch does to its worker that the collector has refused for its content."""
 
+from typing import Any
+
 import pytest
 
 from orchestrator.domain.errors import Conflict
@@ -21,10 +23,10 @@ def refuse(execution: Execution, worker_id: int = 0) -> None:
     "fields",
     [{"state_changed": True}, {"is_done": True}, {"await_callback": {}}, {"wait_for_workers": True}],
 )
-def test_it_counts_as_a_failure_of_the_worker(fields: dict[str, object]) -> None:
+def test_it_counts_as_a_failure_of_the_worker(fields: dict[str, Any]) -> None:
     execution = running(0, 1)
     claim(execution, 1)
-    step(execution, batches=1, **fields)  # type: ignore[arg-type]
+    step(execution, batches=1, **fields)
     refuse(execution)
     assert statuses(execution) == {0: FAILED, 1: CALLING}
     assert (execution.failing, execution.message) == (True, f"worker 0: {WORDS}")
@@ -40,13 +42,13 @@ def test_it_counts_as_a_failure_of_the_worker(fields: dict[str, object]) -> None
         {"is_error": True},
     ],
 )
-def test_a_call_in_flight_is_answered_first(fields: dict[str, object]) -> None:
+def test_a_call_in_flight_is_answered_first(fields: dict[str, Any]) -> None:
     execution = running()
     step(execution, batches=1)
     claim(execution)
     refuse(execution)
     assert (statuses(execution), execution.status) == ({0: CALLING}, ExecutionStatus.RUNNING)
-    reply(execution, **fields)  # type: ignore[arg-type]
+    reply(execution, **fields)
     assert (statuses(execution), execution.workers[0].step) == ({0: FAILED}, 2)
     assert (execution.status, execution.message) == (ExecutionStatus.FAILED, f"worker 0: {WORDS}")
 
@@ -67,14 +69,14 @@ def test_a_call_in_flight_that_closes_no_step_is_not_repeated(end: str) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"state_changed": True}, {"is_error": True}, {"is_done": True}])
-def test_a_call_in_flight_of_a_failing_execution_too(fields: dict[str, object]) -> None:
+def test_a_call_in_flight_of_a_failing_execution_too(fields: dict[str, Any]) -> None:
     execution = running(0, 1)
     step(execution, batches=1)
     claim(execution)
     claim(execution, 1)
     fail(execution, 1)
     refuse(execution)
-    reply(execution, **fields)  # type: ignore[arg-type]
+    reply(execution, **fields)
     assert (statuses(execution), execution.status) == ({0: FAILED, 1: FAILED}, ExecutionStatus.FAILED)
     assert execution.message == "worker 1: HTTP 400"
 

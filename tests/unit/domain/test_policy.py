@@ -1,7 +1,7 @@
 """What a task's definition asks of the engine, completed by the server's defaults."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 from app_sdk.protocol.manifest import TaskManifest
 from orchestrator.domain.policy import Delivery, OnMultipleExec, OnWorkerFailure, TaskPolicy, task_policy
@@ -49,6 +49,5 @@ def test_what_a_retry_policy_leaves_out_is_the_servers() -> None:
 
 
 def test_every_overlap_policy_of_a_manifest_is_known() -> None:
-    names = ("allow", "discard_new", "retry_later", "abort_existing")
-    manifests = [TaskManifest(id="app_x_t", name="T", on_multiple_exec=name) for name in names]
-    assert [OnMultipleExec(manifest.on_multiple_exec) for manifest in manifests] == list(OnMultipleExec)
+    names = get_args(TaskManifest.model_fields["on_multiple_exec"].annotation)
+    assert set(names) == {policy.value for policy in OnMultipleExec}

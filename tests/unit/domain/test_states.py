@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from itertools import product
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -21,6 +22,7 @@ from orchestrator.domain.states import (
 )
 
 ARCHITECTURE = Path(__file__).parents[3] / "docs" / "architecture.md"
+Status = TypeVar("Status", bound=StrEnum)
 ARROW = re.compile(r"^\s*(\S+) --> (\S+?)\s*(?::.*)?$")
 
 EXECUTION_LINES = """
@@ -46,7 +48,7 @@ def moves(lines: str) -> set[tuple[str, str]]:
     return {(from_, to) for from_, row in table.items() for to in row.split()}
 
 
-def pairs(table: Mapping[StrEnum, frozenset[StrEnum]]) -> set[tuple[str, str]]:
+def pairs(table: Mapping[Status, frozenset[Status]]) -> set[tuple[str, str]]:
     return {(from_.value, to.value) for from_, row in table.items() for to in row}
 
 

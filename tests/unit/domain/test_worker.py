@@ -57,7 +57,7 @@ def test_a_move_outside_the_table_changes_nothing() -> None:
 def test_spawning_starts_new_workers_and_those_that_are_done() -> None:
     done = Worker(2, WorkerStatus.DONE, step=7, token=9, idle_steps=1, finished=True, undelivered=3)
     workers = {0: Worker(0, WorkerStatus.CALLING), 2: done}
-    assert spawn(workers, [NewWorker(2, {}), NewWorker(5, {})], NOW) == ({2, 5}, [])
+    assert spawn(workers, [NewWorker(2, {}), NewWorker(5, {})], NOW) == (frozenset({2, 5}), [])
     assert workers[5] == Worker(5, due_at=NOW)
     # Steps and tokens count on, and what is undelivered stays so.
     assert workers[2] == Worker(2, step=7, token=9, due_at=NOW, undelivered=3)
@@ -66,13 +66,13 @@ def test_spawning_starts_new_workers_and_those_that_are_done() -> None:
 @pytest.mark.parametrize("status", [status for status in WorkerStatus if status is not WorkerStatus.DONE])
 def test_a_worker_that_is_not_done_is_left_alone_and_that_is_noted(status: WorkerStatus) -> None:
     workers = {1: Worker(1, status, step=2)}
-    assert spawn(workers, [NewWorker(1, {})], NOW) == (set(), [f"worker 1 was left alone: it is {status}"])
+    assert spawn(workers, [NewWorker(1, {})], NOW) == (frozenset(), [f"worker 1 was left alone: it is {status}"])
     assert workers == {1: Worker(1, status, step=2)}
 
 
 def test_of_a_worker_that_is_named_twice_the_first_counts() -> None:
     asked = [NewWorker(1, {"n": 1}), NewWorker(1, {"n": 2})]
-    assert spawn({}, asked, NOW) == ({1}, ["worker 1 was left alone: it is ready"])
+    assert spawn({}, asked, NOW) == (frozenset({1}), ["worker 1 was left alone: it is ready"])
 
 
 @pytest.mark.parametrize(

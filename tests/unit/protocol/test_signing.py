@@ -47,7 +47,9 @@ def test_a_request_carries_four_headers() -> None:
 
 
 @pytest.mark.parametrize(
-    "secret", [generate_secret(), SECRET, "any secret, even caf\u00e9", "whsec_not base64"]
+    "secret",
+    [generate_secret(), SECRET, "any secret, even caf\u00e9", "whsec_not base64"],
+    ids=["generated", "whsec", "plain", "not base64"],
 )
 def test_the_reference_library_accepts_our_signature(secret: str) -> None:
     now = int(datetime.now(UTC).timestamp())
@@ -55,7 +57,7 @@ def test_the_reference_library_accepts_our_signature(secret: str) -> None:
     assert library.verify(BODY.decode(), sign(secret, "msg_1", now, BODY)) == {"test": 2432232314}
 
 
-@pytest.mark.parametrize("secret", [generate_secret(), "any secret"])
+@pytest.mark.parametrize("secret", [generate_secret(), "any secret"], ids=["generated", "plain"])
 def test_we_accept_the_signature_of_the_reference_library(secret: str) -> None:
     library = standardwebhooks.Webhook(_for_the_library(secret))
     signature = library.sign("msg_1", datetime.fromtimestamp(TIMESTAMP, UTC), BODY.decode())

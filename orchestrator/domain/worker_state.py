@@ -1,0 +1,31 @@
+"""The workers' JSON states that an answer asks for, held to their limit."""
+
+from dataclasses import dataclass
+
+from app_sdk.protocol.answer import Answer
+from app_sdk.protocol.limits import Limits
+from orchestrator.domain.app_state import encoded
+
+
+@dataclass(frozen=True, slots=True)
+class NewStates:
+    """JSON texts. `own` is None where the worker's state stays as it is; `spawned` are those of workers to start."""
+
+    own: str | None
+    spawned: dict[int, str]
+
+
+def new_states(answer: Answer, worker_id: int, current: str, limits: Limits) -> NewStates:
+    """What `answer` makes of the states; raises StateRefused, naming the worker whose state is over its limit."""
+    own = None
+    if answer.updated_worker_state is not None:
+        text = encoded(answer.updated_worker_state, limits.worker_state_bytes, f"the state of worker {worker_id}")
+        own = None if text == current else text
+    spawned = {
+        new.worker_id: encoded(
+            new.initial_state, limits.worker_state_bytes, f"the initial state of worker {new.worker_id}"
+        )
+        # Of a worker that is named twice, the first counts; the second finds it going already.
+        for new in reversed(answer.new_workers)
+    }
+    return NewStates(own, spawned)
