@@ -113,11 +113,7 @@ class Client:
                 return seen
             left_secs = deadline - self._clock()
             if left_secs <= 0:
-                what = (
-                    f"is still {seen.status}"
-                    if isinstance(seen, Execution)
-                    else f"could not be seen ({seen})"
-                )
+                what = f"is still {seen.status}" if isinstance(seen, Execution) else f"could not be seen ({seen})"
                 raise WaitTimeoutError(f"{execution_id} {what} after {timeout_secs:g} s")
             # Many waiters that began together are not to ask together.
             jitter = random.uniform(0.8, 1.0)  # noqa: S311 - no secret

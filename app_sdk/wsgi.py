@@ -30,9 +30,7 @@ class WsgiEndpoint:
             return wrong_method()
         length = str(environ.get("CONTENT_LENGTH") or "")
         if not length.isdecimal() or len(length) > _LENGTH_CHARS:
-            return problem(
-                HTTPStatus.LENGTH_REQUIRED, "the header Content-Length is missing or makes no sense"
-            )
+            return problem(HTTPStatus.LENGTH_REQUIRED, "the header Content-Length is missing or makes no sense")
         if int(length) > MAX_BODY_BYTES:
             return too_large()
         return self._handle(environ["wsgi.input"].read(int(length)), _headers(environ))

@@ -195,9 +195,7 @@ def report(concurrency: int, results: dict[str, list[dict[str, float]]]) -> None
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--concurrency", type=int, default=100)
     parser.add_argument("--secs", type=float, default=1.5)
     parser.add_argument("--rounds", type=int, default=3)

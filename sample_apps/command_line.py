@@ -52,9 +52,7 @@ def url_of(listener: socket.socket) -> str:
 def serve(asgi: Asgi, listener: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM."""
     uvicorn = _uvicorn()
-    config = uvicorn.Config(
-        asgi, log_level="warning", access_log=False, timeout_graceful_shutdown=_DRAIN_SECS
-    )
+    config = uvicorn.Config(asgi, log_level="warning", access_log=False, timeout_graceful_shutdown=_DRAIN_SECS)
     _announce(url_of(listener))
     try:
         uvicorn.Server(config).run(sockets=[listener])
@@ -68,9 +66,7 @@ def _uvicorn() -> Any:
     except ModuleNotFoundError as missing:
         if missing.name != "uvicorn":
             raise
-        sys.exit(
-            "uvicorn serves the samples, and is not installed: pip install 'webhook-orchestrator[server]'"
-        )
+        sys.exit("uvicorn serves the samples, and is not installed: pip install 'webhook-orchestrator[server]'")
 
 
 def _announce(url: str) -> None:

@@ -64,9 +64,7 @@ async def send_json(
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_problem(
-    send: Send, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None
-) -> None:
+async def send_problem(send: Send, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> None:
     """Refuse, in the form of RFC 9457."""
     problem = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
     await send_json(send, status, problem, {"content-type": "application/problem+json", **(headers or {})})

@@ -29,9 +29,7 @@ def cron_problem(expression: str) -> str | None:
     """What is wrong with a cron expression, in words, or None."""
     written = expression.split()
     if len(written) != len(_FIELDS):
-        return (
-            f"a cron expression has five fields (minute hour day month weekday), this one has {len(written)}"
-        )
+        return f"a cron expression has five fields (minute hour day month weekday), this one has {len(written)}"
     for field, text in zip(_FIELDS, written, strict=True):
         for part in text.lower().split(","):
             if not _is_valid(part, field):

@@ -78,9 +78,7 @@ class _Manifested(BaseModel):
     def _null_means_absent(cls, given: object) -> object:
         if not isinstance(given, dict):
             return given
-        return {
-            key: value for key, value in given.items() if value is not None or key not in cls.model_fields
-        }
+        return {key: value for key, value in given.items() if value is not None or key not in cls.model_fields}
 
 
 class RetryManifest(_Manifested):

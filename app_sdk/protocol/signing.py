@@ -64,9 +64,7 @@ def verify(secret: str, headers: Mapping[str, str], body: bytes, now: int, toler
         raise SignatureError(f"the request has neither {SIGNATURE_HEADER} nor {RMD_HEADER}")
 
 
-def _verify_standard(
-    secret: str, given: Mapping[str, str], body: bytes, now: int, tolerance_secs: int
-) -> None:
+def _verify_standard(secret: str, given: Mapping[str, str], body: bytes, now: int, tolerance_secs: int) -> None:
     for name in (ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER):
         if not given.get(name):
             raise SignatureError(f"the header {name} is missing")

@@ -42,9 +42,7 @@ def loads(data: bytes, *, max_depth: int = MAX_DEPTH) -> JsonValue:
     [-2^63, 2^64), numbers that are not finite, NUL, lone surrogates and nesting deeper than `max_depth`.
     """
     try:
-        value: JsonValue = jiter.from_json(
-            data, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys"
-        )
+        value: JsonValue = jiter.from_json(data, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys")
     except ValueError as refusal:
         raise fault_in_text(data, max_depth, str(refusal)) from None
     if _text_is_suspicious(data):

@@ -72,9 +72,7 @@ class ApiClient:
         """Remove something."""
         return self._send("DELETE", segments)
 
-    def collect(
-        self, *segments: str, limit: int, cursor: str | None = None, query: Query | None = None
-    ) -> JsonObject:
+    def collect(self, *segments: str, limit: int, cursor: str | None = None, query: Query | None = None) -> JsonObject:
         """The first `limit` entries of a list, from `cursor` on, as one page."""
         found: list[JsonObject] = []
         while True:

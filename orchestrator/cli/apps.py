@@ -34,27 +34,21 @@ def install(
     api: ApiClient,
     manifest: Annotated[
         str,
-        typer.Argument(
-            metavar="MANIFEST", help="A file, a URL, or - for standard input.", show_default=False
-        ),
+        typer.Argument(metavar="MANIFEST", help="A file, a URL, or - for standard input.", show_default=False),
     ],
     secret_key: Annotated[
         str | None,
         typer.Option(help="The secret the app knows, or @file; else one is made.", show_default=False),
     ] = None,
     activate: Annotated[bool, typer.Option(help="Whether the app may be called at once.")] = True,
-    update: Annotated[
-        bool, typer.Option("--update", help="Replace the manifest of an installed app.")
-    ] = False,
+    update: Annotated[bool, typer.Option("--update", help="Replace the manifest of an installed app.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Install an app, or with --update give it a new manifest."""
     document = as_object(read_json(read_source(manifest), manifest), manifest)
     if update:
         if secret_key is not None:
-            raise Misused(
-                "--update leaves the secret alone", "To change it: orchestrator app rotate-secret APP"
-            )
+            raise Misused("--update leaves the secret alone", "To change it: orchestrator app rotate-secret APP")
         shown = api.put("v1", "apps", str(document.get("id", "")), body={"manifest": document})
     else:
         body: JsonObject = {"manifest": document, "activate": activate}
@@ -126,9 +120,7 @@ def activate_app(api: ApiClient, app_id: AppArgument) -> None:
 def stop(
     api: ApiClient,
     app_id: AppArgument,
-    reason: Annotated[
-        str | None, typer.Option(help="Why; it is shown with the app.", show_default=False)
-    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; it is shown with the app.", show_default=False)] = None,
 ) -> None:
     """Stop calling an app; calls in flight end, and nothing is lost."""
     _show(api.post("v1", "apps", app_id, "stop", body={} if reason is None else {"reason": reason}))
@@ -138,9 +130,7 @@ def stop(
 @remote
 def delete(api: ApiClient, app_id: AppArgument, yes: YesOption = False) -> None:
     """Delete an app with its tasks and its state; its executions stay readable."""
-    confirm(
-        f"Delete {app_id} with its tasks and its state?", yes=yes, what="Deleting an app cannot be undone"
-    )
+    confirm(f"Delete {app_id} with its tasks and its state?", yes=yes, what="Deleting an app cannot be undone")
     api.delete("v1", "apps", app_id)
     say(f"Deleted {app_id}.")
 
@@ -163,9 +153,7 @@ def state(
     app_id: AppArgument,
     set_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Set a key; what is not JSON is text.", show_default=False
-        ),
+        typer.Option("--set", metavar="KEY=VALUE", help="Set a key; what is not JSON is text.", show_default=False),
     ] = None,
     delete: Annotated[
         list[str] | None, typer.Option("--delete", metavar="KEY", help="Remove a key.", show_default=False)

@@ -19,9 +19,7 @@ _CONNECT_SECS = 5.0
 _PORTS = {"http": 80, "https": 443}
 
 
-def check_app(
-    subject: str, *, url: str | None, token: str | None, config: Path | None, as_json: bool
-) -> None:
+def check_app(subject: str, *, url: str | None, token: str | None, config: Path | None, as_json: bool) -> None:
     """Check an installed app, or a manifest from a file, a URL or standard input, and print what was found.
 
     Raises RunFailed when something is wrong with it, and CommandError when it cannot be had.

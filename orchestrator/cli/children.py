@@ -53,9 +53,7 @@ class Child:
     def ended(self) -> RunFailed:
         """The error that it has ended before its time."""
         code = None if self._process is None else self._process.poll()
-        return RunFailed(
-            f"the {self.name} has ended, with code {code}; the end of {self.log}:", *self._tail()
-        )
+        return RunFailed(f"the {self.name} has ended, with code {code}; the end of {self.log}:", *self._tail())
 
     def wait_for(self, url: str, limit_secs: float) -> httpx.Response:
         """The first successful answer to a GET of the URL; raises RunFailed if it ends or takes long."""

@@ -16,9 +16,7 @@ _PANEL = "Server"
 
 UrlOption = Annotated[
     str | None,
-    typer.Option(
-        "--url", help="The server (or ORCHESTRATOR_URL).", show_default=False, rich_help_panel=_PANEL
-    ),
+    typer.Option("--url", help="The server (or ORCHESTRATOR_URL).", show_default=False, rich_help_panel=_PANEL),
 ]
 TokenOption = Annotated[
     str | None,

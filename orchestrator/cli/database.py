@@ -14,13 +14,9 @@ from orchestrator.domain.errors import DatabaseBusy, OrchestratorError
 from orchestrator.runtime.administration import check_database, upgrade_database
 from orchestrator.settings import Settings
 
-app = typer.Typer(
-    no_args_is_help=True, help="Upgrade the database, or check its schema; no server may be running."
-)
+app = typer.Typer(no_args_is_help=True, help="Upgrade the database, or check its schema; no server may be running.")
 
-DataDirOption = Annotated[
-    Path | None, typer.Option("--data-dir", help="The data directory.", show_default=False)
-]
+DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="The data directory.", show_default=False)]
 DatabaseOption = Annotated[
     str | None,
     typer.Option("--database", metavar="URL", help="postgresql://… or sqlite:///…", show_default=False),
@@ -29,9 +25,7 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", help="The setting
 
 
 @app.command("upgrade")
-def upgrade(
-    data_dir: DataDirOption = None, database: DatabaseOption = None, config: ConfigOption = None
-) -> None:
+def upgrade(data_dir: DataDirOption = None, database: DatabaseOption = None, config: ConfigOption = None) -> None:
     """Bring the schema to this version's; what is there stays."""
     revision = _run(upgrade_database, _settings(data_dir, database, config))
     say(f"The database is at revision {revision}.")

@@ -52,9 +52,7 @@ class Stage:
 
 
 def demo(
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Leave the server and the app running until Ctrl-C.")
-    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the server and the app running until Ctrl-C.")] = False,
     port: Annotated[
         int | None, typer.Option(min=1, max=65_535, help="The server's port.", show_default="a free one")
     ] = None,
@@ -178,9 +176,7 @@ class _Fetch:
                 raise self._server.ended() from None
             self._restarts_left -= 1
             self._server.start()
-            raise Unreachable(
-                "the server was killed, and has been started again", *error.next_steps
-            ) from None
+            raise Unreachable("the server was killed, and has been started again", *error.next_steps) from None
 
 
 def _stay(stage: Stage) -> None:

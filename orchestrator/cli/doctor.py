@@ -52,9 +52,7 @@ def _local(settings: Settings) -> Iterator[Finding]:
         return
     readable = [path.name for path in _private_files(settings) if path.stat().st_mode & _OTHERS]
     if readable:
-        yield Finding(
-            "data directory", "failed", f"others can read {', '.join(readable)} in {directory}: chmod 600"
-        )
+        yield Finding("data directory", "failed", f"others can read {', '.join(readable)} in {directory}: chmod 600")
     free = shutil.disk_usage(directory).free
     space = f"{directory}, {number(free // 2**20)} MiB free"
     yield Finding("disk", "warning" if free < _LOW_SPACE_BYTES else "ok", space)
@@ -91,9 +89,7 @@ def _look_at_server(settings: Settings, findings: list[Finding]) -> ExitCode:
 def _status_findings(status: JsonObject) -> Iterator[Finding]:
     version = one_line(status.get("version"))
     same = version == __version__
-    yield Finding(
-        "version", "ok" if same else "warning", version if same else f"server {version}, this {__version__}"
-    )
+    yield Finding("version", "ok" if same else "warning", version if same else f"server {version}, this {__version__}")
     yield Finding("database", "ok", one_line(status.get("database")))
     executions = status.get("executions")
     if isinstance(executions, Mapping):

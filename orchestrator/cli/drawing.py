@@ -31,9 +31,7 @@ class _Part:
     only_if_wide: bool = False
 
 
-def frame(
-    run: Run, paces: Mapping[int, Pace], now: datetime, *, width: int, trouble: str = ""
-) -> RenderableType:
+def frame(run: Run, paces: Mapping[int, Pace], now: datetime, *, width: int, trouble: str = "") -> RenderableType:
     """The run as it stands; `paces` by worker id, `trouble` is why it may be out of date."""
     shown = [part for part in _PARTS if width >= _WIDE or not part.only_if_wide]
     lanes = Table.grid(padding=(0, 1), expand=True)

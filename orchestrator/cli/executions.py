@@ -31,9 +31,7 @@ from orchestrator.domain.states import ExecutionStatus
 
 app = typer.Typer(no_args_is_help=True, help="List executions, look into one, follow, abort and retry it.")
 
-ExecutionArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="The execution's id.", show_default=False)
-]
+ExecutionArgument = Annotated[str, typer.Argument(metavar="ID", help="The execution's id.", show_default=False)]
 
 
 def _seconds(row: JsonObject) -> str:
@@ -250,12 +248,8 @@ def show_execution(execution: JsonObject) -> None:
             "started": when(execution.get("started_at")),
             "ended": when(execution.get("ended_at")),
             "took": _seconds(execution),
-            "calls": f"{number(totals.calls)}, {number(totals.retries)} of them retries"
-            if totals.calls
-            else None,
-            "items": f"{number(totals.items)}, {number(totals.delivered_items)} delivered"
-            if totals.items
-            else None,
+            "calls": f"{number(totals.calls)}, {number(totals.retries)} of them retries" if totals.calls else None,
+            "items": f"{number(totals.items)}, {number(totals.delivered_items)} delivered" if totals.items else None,
             "input": json_text(execution["input"]) if execution.get("input") else None,
             "output": json_text(execution["output"]) if execution.get("output") else None,
         },

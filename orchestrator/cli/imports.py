@@ -11,9 +11,7 @@ from orchestrator.cli.formats import JsonObject, clean, number, when
 from orchestrator.cli.options import CursorOption, JsonOption, LimitOption, YesOption
 from orchestrator.cli.printing import Column, confirm, print_json, print_list, say, status
 
-app = typer.Typer(
-    no_args_is_help=True, help="See import batches, deliver refused ones again, export what arrived."
-)
+app = typer.Typer(no_args_is_help=True, help="See import batches, deliver refused ones again, export what arrived.")
 
 BatchArgument = Annotated[str, typer.Argument(metavar="KEY", help="The batch's key.", show_default=False)]
 
@@ -62,9 +60,7 @@ def redeliver(api: ApiClient, key: BatchArgument, as_json: JsonOption = False) -
 @remote
 def discard(api: ApiClient, key: BatchArgument, yes: YesOption = False, as_json: JsonOption = False) -> None:
     """Give up a batch that the collector has refused; its items are lost."""
-    confirm(
-        f"Give up batch {key}? Its items are lost.", yes=yes, what="The items of a discarded batch are lost"
-    )
+    confirm(f"Give up batch {key}? Its items are lost.", yes=yes, what="The items of a discarded batch are lost")
     batch = api.post("v1", "import-batches", key, "discard")
     _tell(batch, f"Batch {key} is discarded.", as_json=as_json)
 

@@ -45,9 +45,7 @@ def refusal(url: str, segments: Sequence[str], response: httpx.Response) -> Comm
             "The server's log says more; try again later.",
         )
     if problem is None and status not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return not_an_orchestrator(
-            url, f"it answered {status} to {response.request.method} /{'/'.join(segments)}"
-        )
+        return not_an_orchestrator(url, f"it answered {status} to {response.request.method} /{'/'.join(segments)}")
     words = _words(problem, response)
     facts = problem or {}
     if status == HTTPStatus.NOT_FOUND:

@@ -29,19 +29,11 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 @app.command("serve")
 def serve(
-    host: Annotated[
-        str | None, typer.Option(help="The address to listen on.", show_default="127.0.0.1")
-    ] = None,
-    port: Annotated[
-        int | None, typer.Option(help="The port; 0 takes any free one.", show_default="8400")
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="The data directory.", show_default="./.orchestrator")
-    ] = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="The port; 0 takes any free one.", show_default="8400")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="The data directory.", show_default="./.orchestrator")] = None,
     database: DatabaseOption = None,
-    config: Annotated[
-        Path | None, typer.Option(help="The settings file.", show_default="./config.toml")
-    ] = None,
+    config: Annotated[Path | None, typer.Option(help="The settings file.", show_default="./config.toml")] = None,
     log_level: Annotated[LogLevel | None, typer.Option(help="What to log.", show_default="info")] = None,
 ) -> None:
     """Run the server until it is asked to stop (Ctrl-C, SIGTERM)."""
@@ -61,7 +53,5 @@ def serve(
         if error.errno not in _ADDRESS_FAULTS and not isinstance(error, socket.gaierror):
             raise
         where = f"{settings.server.host}, port {settings.server.port}"
-        raise Refused(
-            f"cannot listen on {where}: {error.strerror}", "Name another one: --port, --host"
-        ) from error
+        raise Refused(f"cannot listen on {where}: {error.strerror}", "Name another one: --port, --host") from error
     raise typer.Exit(code)

@@ -16,9 +16,7 @@ from orchestrator.cli.printing import Cell, Column, items, print_json, print_lis
 
 app = typer.Typer(no_args_is_help=True, help="List tasks, launch them, pause and resume their schedules.")
 
-TaskArgument = Annotated[
-    str, typer.Argument(metavar="TASK", help="The task's id or an alias.", show_default=False)
-]
+TaskArgument = Annotated[str, typer.Argument(metavar="TASK", help="The task's id or an alias.", show_default=False)]
 
 StateOption = Annotated[
     str | None, typer.Option(metavar="JSON", help="The input: a JSON object, @file or -.", show_default=False)
@@ -28,9 +26,7 @@ RunAtOption = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="Start then, e.g. 2026-11-21T08:30:00Z.", show_default=False),
 ]
-IdOption = Annotated[
-    str | None, typer.Option("--id", help="The execution's id, without colons.", show_default=False)
-]
+IdOption = Annotated[str | None, typer.Option("--id", help="The execution's id, without colons.", show_default=False)]
 NameOption = Annotated[str | None, typer.Option(help="A name for this execution.", show_default=False)]
 WorkerOption = Annotated[
     list[str] | None,
@@ -62,9 +58,7 @@ _COLUMNS = (
 @remote
 def list_tasks(
     api: ApiClient,
-    app_id: Annotated[
-        str | None, typer.Option("--app", help="Only those of this app.", show_default=False)
-    ] = None,
+    app_id: Annotated[str | None, typer.Option("--app", help="Only those of this app.", show_default=False)] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the tasks of every app."""
@@ -89,9 +83,7 @@ def run(  # noqa: PLR0913 - an option each
     name: NameOption = None,
     worker: WorkerOption = None,
     idempotency_key: IdempotencyOption = None,
-    watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Follow it; the exit code is the run's.")
-    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow it; the exit code is the run's.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Launch a task."""

@@ -57,9 +57,7 @@ def create(  # noqa: PLR0913 - an option each
         print_json(token)
         return
     shown = ("id", "name", "role", "app_id")
-    print_record(
-        "token", {key: clean(token.get(key)) for key in shown} | {"expires": when(token.get("expires_at"))}
-    )
+    print_record("token", {key: clean(token.get(key)) for key in shown} | {"expires": when(token.get("expires_at"))})
     say(f"Token, shown this once: {token.get('token')}")
 
 

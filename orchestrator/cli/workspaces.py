@@ -51,9 +51,7 @@ def list_workspaces(
 
 @secret_app.command("show")
 @remote
-def show_secret(
-    api: ApiClient, workspace_id: WorkspaceArgument = "default", as_json: JsonOption = False
-) -> None:
+def show_secret(api: ApiClient, workspace_id: WorkspaceArgument = "default", as_json: JsonOption = False) -> None:
     """Show a workspace's secret: a collector of your own verifies X-Rmd-Signature with it."""
     _print_secret(api.get("v1", "workspaces", workspace_id, "secret"), as_json=as_json)
 

@@ -29,13 +29,15 @@ def mutated(state: dict[str, JsonValue], mutations: Iterable[Mutation]) -> dict[
 
 
 def encoded(state: dict[str, JsonValue], limit_bytes: int, name: str) -> str:
-    """The JSON text of a state; raises StateRefused when it is over its limit."""
+    """The JSON text of a state; raises StateRefused, naming its largest key, when it is over its limit."""
     try:
         text = strict_json.dumps(state)
     except JsonError as error:
         raise StateRefused(f"{name}: {error}") from error
     if len(text) > limit_bytes:
-        raise StateRefused(f"{name} would be {len(text):,} bytes; its limit is {limit_bytes:,}")
+        largest = _shown(max(state, key=lambda key: len(strict_json.dumps(state[key])), default=""))
+        size = f"{len(text):,} bytes; its limit is {limit_bytes:,}"
+        raise StateRefused(f"{name} would be {size} (its largest key is {largest!r})", key=largest)
     return text.decode()
 
 
@@ -56,5 +58,9 @@ def _is_number(value: JsonValue) -> TypeGuard[int | float]:
 
 
 def _refused(key: str, why: str) -> StateRefused:
-    shown = key if len(key) <= _SHOWN_KEY_CHARS else f"{key[:_SHOWN_KEY_CHARS]}..."
+    shown = _shown(key)
     return StateRefused(f"app state key {shown!r} {why}", key=shown)
+
+
+def _shown(key: str) -> str:
+    return key if len(key) <= _SHOWN_KEY_CHARS else f"{key[:_SHOWN_KEY_CHARS]}..."

@@ -102,14 +102,7 @@ class Execution:
         return self.status is ExecutionStatus.RUNNING and worker is not None and worker.is_claimed_with(token)
 
     def close_step(
-        self,
-        worker_id: int,
-        answer: Answer,
-        *,
-        state_changed: bool,
-        batches: int,
-        now: datetime,
-        jitter: float,
+        self, worker_id: int, answer: Answer, *, state_changed: bool, batches: int, now: datetime, jitter: float
     ) -> ClosedStep:
         """Apply a valid answer to the life cycle.
 

@@ -59,9 +59,7 @@ class AnswerReader:
         self._parser = httptools.HttpResponseParser(self)
         # Bare line feeds and a space after a chunk's size are what old servers send. Nobody is behind us to
         # whom such an answer could mean something else.
-        self._parser.set_dangerous_leniencies(
-            lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
-        )
+        self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True)
         self._headers: dict[bytes, bytes] = {}
         self._body = bytearray()
         self._status = 0
@@ -135,9 +133,7 @@ class AnswerReader:
         if 100 <= status < 200 and status != 101:
             self._informational += 1
             if self._informational > MAX_INFORMATIONAL:
-                self._refuse(
-                    FailureKind.PROTOCOL, f"more than {MAX_INFORMATIONAL} informational answers (1xx)"
-                )
+                self._refuse(FailureKind.PROTOCOL, f"more than {MAX_INFORMATIONAL} informational answers (1xx)")
             return
         self._status = status
         self._is_head_read = True

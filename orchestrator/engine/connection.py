@@ -54,9 +54,7 @@ class Connection(asyncio.Protocol):
         """Whether another request may be sent on it."""
         return self._transport is not None and not self._transport.is_closing() and self._answered is None
 
-    async def exchange(
-        self, request: bytes, reader: AnswerReader, deadline: Deadline
-    ) -> Response | NoResponse:
+    async def exchange(self, request: bytes, reader: AnswerReader, deadline: Deadline) -> Response | NoResponse:
         """Send `request` and wait for the answer, until the deadline at most.
 
         When the waiting task is cancelled, the connection is aborted with the exchange that it was in.
@@ -125,11 +123,7 @@ class Connection(asyncio.Protocol):
 
     def _progress(self, reader: AnswerReader) -> str:
         untaken = self._transport.get_write_buffer_size() if self._transport is not None else 0
-        return (
-            f"{untaken:,} bytes of the request not taken yet, {reader.progress}"
-            if untaken
-            else reader.progress
-        )
+        return f"{untaken:,} bytes of the request not taken yet, {reader.progress}" if untaken else reader.progress
 
     def _settle(self, outcome: Response | NoResponse | None) -> None:
         if outcome is None or self._answered is None or self._answered.done():

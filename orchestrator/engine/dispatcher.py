@@ -117,9 +117,7 @@ class Dispatcher(Loop):
     async def _claim(self, places: Places) -> Claimed:
         self._turn += 1
         try:
-            claimed = await self._database.write(
-                next_claims, self._definitions, self._terms, places, self._turn
-            )
+            claimed = await self._database.write(next_claims, self._definitions, self._terms, places, self._turn)
         except DatabaseUnavailable:
             self._is_unsure = True
             raise

@@ -62,9 +62,7 @@ class Resolver:
             raise Unreachable(outcome.kind, outcome.message)
         return outcome
 
-    def _start(
-        self, loop: asyncio.AbstractEventLoop, host: str
-    ) -> asyncio.Future[Sequence[str] | Unreachable]:
+    def _start(self, loop: asyncio.AbstractEventLoop, host: str) -> asyncio.Future[Sequence[str] | Unreachable]:
         if len(self._running) >= _MAX_LOOKUPS:
             raise _failed(host, f"{_MAX_LOOKUPS} other lookups are still without an answer")
         try:
@@ -86,9 +84,7 @@ class Resolver:
             # The event loop was closed while the lookup hung: nobody is left to be told.
             return
 
-    def _finish(
-        self, loop: asyncio.AbstractEventLoop, host: str, outcome: Sequence[str] | Unreachable
-    ) -> None:
+    def _finish(self, loop: asyncio.AbstractEventLoop, host: str, outcome: Sequence[str] | Unreachable) -> None:
         if not isinstance(outcome, Unreachable):
             if len(self._found) >= _MAX_REMEMBERED:
                 self._found.clear()

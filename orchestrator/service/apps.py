@@ -29,7 +29,13 @@ class Installed:
 
 
 def install(
-    tx: Transaction, vault: Vault, workspace_id: str, manifest: AppManifest, secret: str | None, *, activate: bool = True
+    tx: Transaction,
+    vault: Vault,
+    workspace_id: str,
+    manifest: AppManifest,
+    secret: str | None,
+    *,
+    activate: bool = True,
 ) -> Installed:
     """Install a manifest with its tasks and schedules; a secret is made where none is given. Raises Conflict."""
     if app_rows.find(tx, workspace_id, manifest.id) is not None:
@@ -54,7 +60,7 @@ def install(
 
 
 def update(tx: Transaction, workspace_id: str, app_id: str, manifest: AppManifest) -> App:
-    """Replace the manifest; running executions keep the versions they were launched with. Raises NotFound, Invalid, Conflict."""
+    """Replace the manifest; running executions keep their versions. Raises NotFound, Invalid, Conflict."""
     if manifest.id != app_id:
         raise Invalid(f"the manifest is for {manifest.id}, not for {app_id}", field="manifest.id")
     app = get(tx, workspace_id, app_id)
@@ -100,7 +106,9 @@ def delete(tx: Transaction, workspace_id: str, app_id: str) -> None:
     tx.put(app)
 
 
-def rotate_secret(tx: Transaction, vault: Vault, workspace_id: str, app_id: str, secret: str | None = None) -> Installed:
+def rotate_secret(
+    tx: Transaction, vault: Vault, workspace_id: str, app_id: str, secret: str | None = None
+) -> Installed:
     """Replace the app's secret, from the next call on. Raises NotFound."""
     app = get(tx, workspace_id, app_id)
     plain = secret or generate_secret()
@@ -115,9 +123,7 @@ def state(tx: Transaction, workspace_id: str, app_id: str) -> str:
     return app_rows.state_of(tx, get(tx, workspace_id, app_id).key).state
 
 
-def mutate_state(
-    tx: Transaction, workspace_id: str, app_id: str, mutations: Sequence[Mutation], limits: Limits
-) -> str:
+def mutate_state(tx: Transaction, workspace_id: str, app_id: str, mutations: Sequence[Mutation], limits: Limits) -> str:
     """Apply mutations and return the new state. Raises NotFound; StateRefused, and then nothing has changed."""
     app = get(tx, workspace_id, app_id)
     statements.lock_states(tx, [app.key])
@@ -137,4 +143,3 @@ def _describe(app: App, manifest: AppManifest) -> None:
     app.max_concurrent_calls = manifest.max_concurrent_calls
     app.rate_calls = rate.calls if rate else None
     app.rate_per_secs = rate.per_secs if rate else None
-

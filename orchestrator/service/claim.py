@@ -88,9 +88,7 @@ class Claimed:
     wait: timedelta | None
 
 
-def next_claims(
-    tx: Transaction, definitions: Definitions, terms: LeaseTerms, places: Places, turn: int
-) -> Claimed:
+def next_claims(tx: Transaction, definitions: Definitions, terms: LeaseTerms, places: Places, turn: int) -> Claimed:
     """Claim due workers, as many as there are places; `turn` moves the odd places from app to app."""
     now = tx.now()
     due_apps = apps.due(tx)
@@ -102,9 +100,7 @@ def next_claims(
     return Claimed(claims, _next_look(due_apps, claims, now, places, is_passed_over))
 
 
-def renew(
-    held: Held, claim: Claim, app: apps.AppFacts, worker_state: str, terms: LeaseTerms, now: datetime
-) -> Claim:
+def renew(held: Held, claim: Claim, app: apps.AppFacts, worker_state: str, terms: LeaseTerms, now: datetime) -> Claim:
     """The next step's claim of a worker that continues at once, taken within the commit that applied its answer."""
     worker = held.execution.claim(claim.worker_id, terms.lease(now))
     return replace(
@@ -132,9 +128,7 @@ def _shares(due_apps: Sequence[apps.DueApp], now: datetime, places: Places, turn
     demands = [Demand(app.pk, _room(app, now)) for app in due]
     shares = share(max(0, places.free - spare), demands, turn)
     left = places.free - sum(shares.values())
-    idle = [
-        app.pk for app in due if app.pk not in shares and not app.standing.calling and _room(app, now) > 0
-    ]
+    idle = [app.pk for app in due if app.pk not in shares and not app.standing.calling and _room(app, now) > 0]
     return {**shares, **dict.fromkeys(idle[:left], 1)}
 
 
@@ -175,14 +169,11 @@ def _with_facts(tx: Transaction, taken: list[tuple[Held, int]], now: datetime) -
     facts = apps.facts(tx, {held.app_pk for held, _ in taken})
     states = executions.states(tx, [(held.pk, worker_id) for held, worker_id in taken])
     return tuple(
-        _claim_of(tx, held, worker_id, states[held.pk, worker_id], facts[held.app_pk], now)
-        for held, worker_id in taken
+        _claim_of(tx, held, worker_id, states[held.pk, worker_id], facts[held.app_pk], now) for held, worker_id in taken
     )
 
 
-def _claim_of(
-    tx: Transaction, held: Held, worker_id: int, state: str, app: apps.AppFacts, now: datetime
-) -> Claim:
+def _claim_of(tx: Transaction, held: Held, worker_id: int, state: str, app: apps.AppFacts, now: datetime) -> Claim:
     worker = held.execution.workers[worker_id]
     return Claim(
         execution_pk=held.pk,

@@ -33,8 +33,7 @@ def retry(tx: Transaction, definitions: Definitions, workspace_id: str, executio
     if refused is not None:
         key, words = refused
         raise Conflict(
-            f"the collector refused import batch {key} ({words}); redeliver or discard it, "
-            "then retry the execution",
+            f"the collector refused import batch {key} ({words}); redeliver or discard it, then retry the execution",
             batch=key,
         )
     return restart(tx, definitions, found)

@@ -53,11 +53,14 @@ def launch(tx: Transaction, definitions: Definitions, order: LaunchOrder, new_id
     """Create the execution and start it if its turn is now.
 
     Raises AlreadyRunning when the policy refuses it (the fact `execution_id` names the one in the way), Conflict when
-    its id is taken, Invalid when the id holds a colon.
+    its id is taken or its task is one for pull executors, Invalid when the id holds a colon.
     """
     _check_id(tx, order)
     now = tx.now()
     definition = definitions.read(tx, {order.version_pk})[order.version_pk]
+    if definition.is_pull:
+        # Nobody could claim it: it would wait until its max_duration_secs, and then fail.
+        raise Conflict("not launched: tasks with transport pull are not served by this version")
     later = order.run_at is not None and order.run_at > now
     group = (order.task_pk, order.multiple_exec_key)
     verdict: Verdict = Queue() if later else _verdict(tx, definition, group, now)
@@ -119,9 +122,7 @@ def restart(tx: Transaction, definitions: Definitions, found: ExecutionKey) -> H
     return held[found.pk]
 
 
-def _hold_with_replaced(
-    tx: Transaction, definitions: Definitions, pk: int, verdict: Verdict
-) -> dict[int, Held]:
+def _hold_with_replaced(tx: Transaction, definitions: Definitions, pk: int, verdict: Verdict) -> dict[int, Held]:
     """The execution, and those that it replaces: locked together, and so in their order."""
     return hold(tx, definitions, {pk, *(verdict.replaces if isinstance(verdict, Start) else ())})
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from app_sdk.protocol import strict_json
 from app_sdk.protocol.manifest import ScheduleManifest
 from orchestrator.domain.cron import Cron
-from orchestrator.domain.errors import AlreadyRunning
+from orchestrator.domain.errors import AlreadyRunning, Conflict
 from orchestrator.domain.policy import OnMultipleExec
 from orchestrator.domain.schedule import DueSlots, Interval, Schedule, due_slots, jittered
 from orchestrator.domain.states import AppStatus
@@ -104,9 +104,10 @@ def _launch_slot(
     )
     try:
         launched = launch(tx, definitions, order, new_id)
-    except AlreadyRunning as refusal:
+    except Conflict as refusal:
         policy = definitions.read(tx, {due.version_pk})[due.version_pk].on_multiple_exec
-        outcome = "merged" if policy is OnMultipleExec.RETRY_LATER else "skipped"
+        is_merged = policy is OnMultipleExec.RETRY_LATER and isinstance(refusal, AlreadyRunning)
+        outcome = "merged" if is_merged else "skipped"
         return _outcome(due, slot, now, outcome, None, refusal.message)
     late_secs = (now - slot).total_seconds()
     note = f"late by {late_secs:.0f} s" if late_secs >= 1 else None

@@ -36,9 +36,7 @@ class StepRecord:
     _subtexts: dict[int, str] = field(default_factory=dict)
     _outputs: list[tuple[int, int, dict[str, JsonValue]]] = field(default_factory=list)
 
-    def applied(
-        self, held: Held, report: Report, ready: ReadyAnswer, spawned: Collection[int], was_held: int
-    ) -> None:
+    def applied(self, held: Held, report: Report, ready: ReadyAnswer, spawned: Collection[int], was_held: int) -> None:
         """What a closed step leaves behind. `was_held`: how many batches of the worker were undelivered before it."""
         self._put_batches(held, report, ready, is_first=was_held == 0)
         self._spawned += [
@@ -144,8 +142,7 @@ def _telling(
 
 def _merge_output(tx: Transaction, pk: int, worker_id: int, output: dict[str, JsonValue]) -> None:
     whole, own = (
-        strict_json.dumps({**_object(text), **output}).decode()
-        for text in executions.outputs(tx, pk, worker_id)
+        strict_json.dumps({**_object(text), **output}).decode() for text in executions.outputs(tx, pk, worker_id)
     )
     executions.set_outputs(tx, pk, worker_id, whole=whole, own=own)
 

@@ -44,9 +44,7 @@ def release_claims(tx: Transaction, definitions: Definitions, claims: list[tuple
     save(tx, held.values(), now)
 
 
-def release_unknown(
-    tx: Transaction, definitions: Definitions, node: str, known: Collection[tuple[int, int]]
-) -> None:
+def release_unknown(tx: Transaction, definitions: Definitions, node: str, known: Collection[tuple[int, int]]) -> None:
     """Give back what `node` holds but for the workers it knows of: commits whose outcome never reached it."""
     claims = [claim for claim in overdue.claims_of(tx, node) if claim[:2] not in known]
     release_claims(tx, definitions, claims)

@@ -33,9 +33,7 @@ def _auto_is_none(value: object) -> object:
 
 
 def _split_at_commas(value: object) -> object:
-    return (
-        tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-    )
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 def _lower(value: object) -> object:

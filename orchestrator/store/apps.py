@@ -102,11 +102,7 @@ def waiting(tx: Transaction, places: Mapping[int, int], now: int) -> list[tuple[
     if tx.dialect is Dialect.POSTGRESQL:
         rows = tx.rows(_WAITING_OF_ALL, apps=list(places), places=list(places.values()), now=now)
     else:
-        rows = [
-            row
-            for app, count in places.items()
-            for row in tx.rows(_WAITING, app_pk=app, places=count, now=now)
-        ]
+        rows = [row for app, count in places.items() for row in tx.rows(_WAITING, app_pk=app, places=count, now=now)]
     return [(pk, worker_id, token) for pk, worker_id, token in rows]
 
 
@@ -145,9 +141,7 @@ def stop(tx: Transaction, pk: int, reason: str, now: int) -> None:
 
 
 def _facts(row: tuple[Any, ...]) -> AppFacts:
-    pk, workspace_id, id_, status, endpoint, secret, verify_tls, is_rate_limited, unanswered_calls, state = (
-        row
-    )
+    pk, workspace_id, id_, status, endpoint, secret, verify_tls, is_rate_limited, unanswered_calls, state = row
     return AppFacts(
         pk=pk,
         workspace_id=workspace_id,

@@ -15,7 +15,12 @@ def big(*, nullable: bool = False, primary_key: bool = False) -> Column[int]:
 
 def reference(target: str, *, primary_key: bool = False, nullable: bool = False) -> Column[int]:
     return Column(
-        BIGINT, ForeignKey(target), nullable=nullable, primary_key=primary_key, autoincrement=False, index=not primary_key
+        BIGINT,
+        ForeignKey(target),
+        nullable=nullable,
+        primary_key=primary_key,
+        autoincrement=False,
+        index=not primary_key,
     )
 
 

@@ -64,6 +64,10 @@ class DatabaseOptions:
         return Path(self.url.removeprefix("sqlite:///"))
 
 
+class _ConnectionLost(Exception):
+    """The connection was lost before the commit had begun."""
+
+
 class Database:
     """Runs use cases in transactions. `clock` replaces the database's clock in tests."""
 
@@ -82,9 +86,7 @@ class Database:
             self._writer_engine = self._reader_engine = _postgresql_engine(options)
             self._writers = self._readers = ThreadPoolExecutor(options.pool_size, "database")
 
-    async def write(
-        self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def write(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in a read-write transaction and commit; rolls back and raises what `work` raises."""
         return await self._run(self._writers, self._writer_engine, lambda tx: work(tx, *args, **kwargs))
 
@@ -103,6 +105,10 @@ class Database:
         for tries_left in reversed(range(SERIALIZATION_TRIES)):
             try:
                 return self._try(self._connection(engine), work)
+            except _ConnectionLost as lost:
+                # Cut while it was idle, as by a restart of the database: nothing was committed, and a new one may do.
+                if not tries_left:
+                    raise DatabaseUnavailable(f"the database is not available: {lost.__cause__}") from lost
             except _DRIVER_ERRORS as error:
                 if _sqlstate(error) in _RETRYABLE and tries_left:
                     continue
@@ -113,14 +119,17 @@ class Database:
 
     def _try(self, connection: Connection, work: Callable[[Transaction], T]) -> T:
         transaction: Transaction | None = None
+        is_committing = False
         try:
             with connection.begin():
                 transaction = Transaction(connection, self.dialect, self._clock)
                 result = work(transaction)
                 transaction.finish()
+                is_committing = True
             return result
-        except _DRIVER_ERRORS:
-            self._drop_if_broken(connection)
+        except _DRIVER_ERRORS as error:
+            if self._drop_if_broken(connection) and not is_committing:
+                raise _ConnectionLost from error
             raise
         finally:
             if transaction is not None and not connection.closed:
@@ -134,16 +143,16 @@ class Database:
                 self._connections.append(connection)
         return connection
 
-    def _drop_if_broken(self, connection: Connection) -> None:
-        raw = None if connection.closed else connection.connection.driver_connection
-        if isinstance(raw, psycopg.Connection) and not raw.broken and not raw.closed:
-            return
-        if self.dialect is Dialect.POSTGRESQL:
-            self._local.connection = None
-            with self._opening:
-                self._connections.remove(connection)
-            connection.invalidate()
-            connection.close()
+    def _drop_if_broken(self, connection: Connection) -> bool:
+        """Let go of a connection to PostgreSQL that was lost; True if it was."""
+        if self.dialect is Dialect.SQLITE or not _is_lost(connection):
+            return False
+        self._local.connection = None
+        with self._opening:
+            self._connections.remove(connection)
+        connection.invalidate()
+        connection.close()
+        return True
 
     def _close(self) -> None:
         self._readers.shutdown()
@@ -153,6 +162,14 @@ class Database:
         self._connections.clear()
         self._reader_engine.dispose()
         self._writer_engine.dispose()
+
+
+def _is_lost(connection: Connection) -> bool:
+    # Asked for its driver's connection, one that SQLAlchemy has given up would open a new one.
+    if connection.closed or connection.invalidated:
+        return True
+    raw = connection.connection.driver_connection
+    return not isinstance(raw, psycopg.Connection) or raw.broken or raw.closed
 
 
 def _sqlstate(error: Exception) -> str | None:

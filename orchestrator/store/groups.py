@@ -14,6 +14,8 @@ SELECT pk, status, run_at FROM executions
    AND status IN ('pending', 'running') AND open_workers > 0 ORDER BY pk"""
 
 _PENDING = "SELECT task_pk, multiple_exec_key, version_pk, run_at FROM executions WHERE pk = :pk AND status = 'pending'"
+# The plus keeps SQLite from walking over every execution in the order of their keys, and the two statuses are what it
+# takes to recognise the index of open groups. Neither means anything to PostgreSQL.
 _DUE_PENDING = """
 SELECT waiting.pk FROM executions AS waiting
  WHERE waiting.status = 'pending'
@@ -21,8 +23,9 @@ SELECT waiting.pk FROM executions AS waiting
    AND NOT (waiting.queues AND EXISTS (
         SELECT 1 FROM executions AS running
          WHERE running.task_pk = waiting.task_pk AND running.multiple_exec_key = waiting.multiple_exec_key
-           AND running.status = 'running' AND running.open_workers > 0))
- ORDER BY waiting.pk LIMIT :places"""
+           AND running.status = 'running'
+           AND running.status IN ('pending', 'running') AND running.open_workers > 0))
+ ORDER BY +waiting.pk LIMIT :places"""
 _FIRST_RUN_AT = "SELECT min(run_at) FROM executions WHERE status = 'pending' AND run_at > :now"
 
 _NUMBER = "UPDATE workspaces SET next_number = next_number + 1 WHERE id = :workspace_id RETURNING next_number - 1"

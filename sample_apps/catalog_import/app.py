@@ -29,9 +29,7 @@ class Defaults:
     page_size: int = 250
 
 
-def build_app(
-    upstream: Upstream, defaults: Defaults | None = None, now: Callable[[], datetime] = _utc_now
-) -> App:
+def build_app(upstream: Upstream, defaults: Defaults | None = None, now: Callable[[], datetime] = _utc_now) -> App:
     """The app, reading from an upstream; `now` is for the durations that it reports."""
     app = App(APP_ID, "Catalogue", description="Imports airports or cities, ten slices at a time.")
     importer = _Importer(upstream, defaults or Defaults(), now)
@@ -102,9 +100,7 @@ class _Importer:
         trouble = report.unfinished(results)
         if trouble:
             return Fail(f"the import is not complete: {', '.join(trouble)}")
-        shares = {
-            worker_id: ImportState.model_validate(result.state) for worker_id, result in results.items()
-        }
+        shares = {worker_id: ImportState.model_validate(result.state) for worker_id, result in results.items()}
         shares[ctx.worker_id] = ctx.state
         secs = (self.now() - ctx.state.started_at).total_seconds() if ctx.state.started_at else 0.0
         totals = report.output(shares, secs, ctx.app_state.get(COUNTER))

@@ -17,9 +17,7 @@ class RateGate:
     again, for the same step and with the same Idempotency-Key, no earlier than Retry-After says.
     """
 
-    def __init__(
-        self, behind: Asgi, bucket: TokenBucket, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, behind: Asgi, bucket: TokenBucket, clock: Callable[[], float] = time.monotonic) -> None:
         self._behind = behind
         self._bucket = bucket
         self._clock = clock

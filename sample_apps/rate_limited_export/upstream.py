@@ -56,9 +56,7 @@ class Upstream:
         wait_secs = self._bucket.take(self._clock())
         if wait_secs:
             export.refused += 1
-            return JSONResponse(
-                {"title": "Too many requests"}, HTTPStatus.TOO_MANY_REQUESTS, retry_after(wait_secs)
-            )
+            return JSONResponse({"title": "Too many requests"}, HTTPStatus.TOO_MANY_REQUESTS, retry_after(wait_secs))
         number = request.path_params["number"]
         is_new = number not in export.pages
         export.repeated += not is_new

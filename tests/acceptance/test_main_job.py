@@ -15,7 +15,10 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_killed_server_resumes_and_every_item_arrives_once(tmp_path: Path) -> None:
-    with running_sample(tmp_path, "sample_apps.catalog_import", SECRET) as app, running_server(tmp_path / "data") as server:
+    with (
+        running_sample(tmp_path, "sample_apps.catalog_import", SECRET) as app,
+        running_server(tmp_path / "data") as server,
+    ):
         server.install(httpx.get(f"{app}/manifest.json").json(), SECRET)
         execution = server.launch("app_catalog_import")
 
@@ -35,7 +38,10 @@ def test_a_killed_server_resumes_and_every_item_arrives_once(tmp_path: Path) -> 
 
 
 def test_sigterm_drains(tmp_path: Path) -> None:
-    with running_sample(tmp_path, "sample_apps.catalog_import", SECRET) as app, running_server(tmp_path / "data") as server:
+    with (
+        running_sample(tmp_path, "sample_apps.catalog_import", SECRET) as app,
+        running_server(tmp_path / "data") as server,
+    ):
         server.install(httpx.get(f"{app}/manifest.json").json(), SECRET)
         execution = server.launch("app_catalog_import")
         wait_for(lambda: _imported(server, execution) > 1000, "the import to be under way")

@@ -125,3 +125,9 @@ async def test_a_taken_id_is_a_conflict(api: Api) -> None:
 async def test_an_unknown_task_is_not_found(api: Api) -> None:
     problem = refused(await api.admin.post("/v1/executions", json={"task_id": "app_no_t"}), 404, "not-found")
     assert fields(problem) == ["$.task_id"]
+
+
+async def test_a_pull_task_is_refused_for_now(api_on_sqlite: Api) -> None:
+    await api_on_sqlite.install("app_shop", a_task(transport="pull"))
+    refusal = await api_on_sqlite.admin.post("/v1/executions", json={"task_id": "app_shop_sync"})
+    assert "transport pull" in refused(refusal, 409, "conflict")["detail"]

@@ -7,9 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("app_sdk", "orchestrator", "sample_apps")
-MODULES = sorted(
-    path for package in (*PACKAGES, "tests", "benchmarks") for path in (ROOT / package).rglob("*.py")
-)
+MODULES = sorted(path for package in (*PACKAGES, "tests", "benchmarks") for path in (ROOT / package).rglob("*.py"))
 MOST_LINES = 300
 EXCUSE = f"Over {MOST_LINES} lines:"
 

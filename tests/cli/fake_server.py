@@ -58,9 +58,7 @@ class Fake(BaseHTTPRequestHandler):
             "message": "worker 0: HTTP 400" if Fake.end == "failed" else None,
             "started_at": "2026-11-21T08:30:00Z",
             "ended_at": "2026-11-21T08:30:10Z" if is_over else None,
-            "workers": [
-                {"worker_id": number, "status": "done" if is_over else "calling"} for number in range(10)
-            ],
+            "workers": [{"worker_id": number, "status": "done" if is_over else "calling"} for number in range(10)],
             "totals": {"calls": 40, "retries": 3, "items": 100, "delivered_items": 100},
         }
 

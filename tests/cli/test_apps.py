@@ -153,9 +153,7 @@ class TestChanging:
         assert "whsec_new" in invoke("app", "rotate-secret", "app_shop").stdout
         assert json.loads(invoke("app", "rotate-secret", "app_shop", "--json").stdout) == answer
 
-    def test_delete_needs_a_yes_where_nobody_can_be_asked(
-        self, server: respx.MockRouter, invoke: Invoke
-    ) -> None:
+    def test_delete_needs_a_yes_where_nobody_can_be_asked(self, server: respx.MockRouter, invoke: Invoke) -> None:
         result = invoke("app", "delete", "app_shop")
         assert result.exit_code == 2
         assert "--yes" in result.stderr
@@ -197,9 +195,7 @@ class TestState:
         assert "é" in stdout
 
     def test_is_changed_in_one_request(self, server: respx.MockRouter, invoke: Invoke) -> None:
-        server.patch("/v1/apps/app_shop/state").mock(
-            return_value=httpx.Response(200, json={"state": {"n": 3}})
-        )
+        server.patch("/v1/apps/app_shop/state").mock(return_value=httpx.Response(200, json={"state": {"n": 3}}))
         options = ["--set", "a=1", "--set", "b=plain text", "--set", 'c={"x": [1]}', "--set", "d=a=b"]
         result = invoke("app", "state", "app_shop", *options, "--delete", "old", "--increment", "n=-2.5")
         assert json.loads(result.stdout) == {"n": 3}

@@ -86,9 +86,7 @@ def self_signed(tmp_path: Path) -> ssl.SSLContext:
     )
     path = tmp_path / "server.pem"
     path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + certificate.public_bytes(serialization.Encoding.PEM)
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -169,9 +167,7 @@ class TestAppCheck:
         assert result.exit_code == 1
         assert "TLS" in result.stdout
 
-    def test_an_installed_app(
-        self, listener: socket.socket, server: respx.MockRouter, invoke: Invoke
-    ) -> None:
+    def test_an_installed_app(self, listener: socket.socket, server: respx.MockRouter, invoke: Invoke) -> None:
         manifest = {"id": "app_shop", "name": "S", "tasks": TASKS, "webhook_endpoint": endpoint(listener)}
         answer = httpx.Response(200, json=app_document(manifest=manifest))
         server.get("/v1/apps/app_shop").mock(return_value=answer)

@@ -36,9 +36,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Play:
         monkeypatch.setattr(
             demo, "server_command", lambda _directory, port: [sys.executable, str(FAKE), str(port), end]
         )
-        monkeypatch.setattr(
-            demo, "sample_command", lambda port: [sys.executable, str(FAKE), str(port), "succeeded"]
-        )
+        monkeypatch.setattr(demo, "sample_command", lambda port: [sys.executable, str(FAKE), str(port), "succeeded"])
         monkeypatch.setattr(watching, "POLL_SECS", 0.01)
 
     return cast
@@ -84,9 +82,7 @@ def test_from_nothing_to_a_summary(play: Play, invoke: Invoke, monkeypatch: pyte
     assert own_children() == before
 
 
-def test_keeps_the_users_own_settings_out(
-    play: Play, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_keeps_the_users_own_settings_out(play: Play, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     play("succeeded")
     monkeypatch.setenv("ORCHESTRATOR_DATABASE__URL", "postgresql://production/db")
     assert invoke("demo").exit_code == 0
@@ -120,9 +116,7 @@ def test_a_server_that_is_killed_is_started_again(play: Play, invoke: Invoke) ->
     assert "the server was killed, and has been started again" in result.stdout
 
 
-def test_a_server_that_does_not_start_is_shown(
-    play: Play, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_does_not_start_is_shown(play: Play, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     play("succeeded")
     broken = [sys.executable, "-c", "raise SystemExit('no disk space')"]
     monkeypatch.setattr(demo, "server_command", lambda _directory, _port: broken)

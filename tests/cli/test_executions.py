@@ -142,9 +142,7 @@ class TestChanging:
 
 
 class TestRecords:
-    def test_calls_in_the_order_in_which_they_happened(
-        self, server: respx.MockRouter, invoke: Invoke
-    ) -> None:
+    def test_calls_in_the_order_in_which_they_happened(self, server: respx.MockRouter, invoke: Invoke) -> None:
         first: dict[str, Any] = {**CALL, "step": 1, "outcome": "applied", "message": "the first"}
         server.get(f"{PATH}/calls").mock(return_value=listing(CALL, first))
         result = invoke("exec", "calls", EXECUTION_ID, "--worker", "3")
@@ -180,9 +178,7 @@ class TestWatch:
         monkeypatch.setattr(watching, "POLL_SECS", 0)
 
     @pytest.mark.parametrize(("status", "exit_code"), [("succeeded", 0), ("failed", 1), ("aborted", 1)])
-    def test_until_the_end(
-        self, status: str, exit_code: int, server: respx.MockRouter, invoke: Invoke
-    ) -> None:
+    def test_until_the_end(self, status: str, exit_code: int, server: respx.MockRouter, invoke: Invoke) -> None:
         documents = [execution_document(), execution_document(), ended_document(status)]
         server.get(PATH).mock(side_effect=[httpx.Response(200, json=document) for document in documents])
         result = invoke("exec", "watch", EXECUTION_ID)

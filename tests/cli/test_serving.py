@@ -71,9 +71,7 @@ class TestServe:
             (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "cannot listen on 127.0.0.1"),
         ],
     )
-    def test_refused(
-        self, error: Exception, said: str, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_refused(self, error: Exception, said: str, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(serving, "run_server", raising(error))
         result = invoke("serve")
         assert result.exit_code == 4
@@ -111,9 +109,7 @@ class TestDatabase:
             (DatabaseOutdated("the schema is older"), "Error: the schema is older"),
         ],
     )
-    def test_refused(
-        self, error: Exception, said: str, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_refused(self, error: Exception, said: str, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(database, "check_database", raising(error))
         result = invoke("db", "check")
         assert result.exit_code == 4

@@ -120,9 +120,7 @@ class TestRun:
             (["--worker", "1=3"], "--worker 1 must be a JSON object"),
         ],
     )
-    def test_misuse_asks_nobody(
-        self, options: list[str], said: str, server: respx.MockRouter, invoke: Invoke
-    ) -> None:
+    def test_misuse_asks_nobody(self, options: list[str], said: str, server: respx.MockRouter, invoke: Invoke) -> None:
         result = invoke("task", "run", "t", *options)
         assert result.exit_code == 2
         assert said in result.stderr
@@ -145,9 +143,7 @@ class TestRun:
         self, status: str, exit_code: int, server: respx.MockRouter, invoke: Invoke
     ) -> None:
         server.post("/v1/executions").mock(return_value=launched())
-        server.get(f"/v1/executions/{EXECUTION_ID}").mock(
-            return_value=httpx.Response(200, json=ended_document(status))
-        )
+        server.get(f"/v1/executions/{EXECUTION_ID}").mock(return_value=httpx.Response(200, json=ended_document(status)))
         result = invoke("task", "run", "t", "--watch")
         assert result.exit_code == exit_code
         assert status in result.stdout
@@ -156,9 +152,7 @@ class TestRun:
 
     def test_watch_with_json_prints_one_document(self, server: respx.MockRouter, invoke: Invoke) -> None:
         server.post("/v1/executions").mock(return_value=launched())
-        server.get(f"/v1/executions/{EXECUTION_ID}").mock(
-            return_value=httpx.Response(200, json=ended_document())
-        )
+        server.get(f"/v1/executions/{EXECUTION_ID}").mock(return_value=httpx.Response(200, json=ended_document()))
         result = invoke("task", "run", "t", "--watch", "--json")
         assert json.loads(result.stdout) == ended_document()
         assert "succeeded" in result.stderr

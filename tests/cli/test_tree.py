@@ -45,9 +45,7 @@ def test_version(invoke: Invoke) -> None:
     assert invoke("--version").stdout == f"orchestrator {__version__}\n"
 
 
-@pytest.mark.parametrize(
-    "arguments", [["exec", "frobnicate"], ["exec", "show"], ["app", "list", "--limit", "0"]]
-)
+@pytest.mark.parametrize("arguments", [["exec", "frobnicate"], ["exec", "show"], ["app", "list", "--limit", "0"]])
 def test_misuse_is_exit_code_2(arguments: list[str], invoke: Invoke) -> None:
     result = invoke(*arguments)
     assert result.exit_code == 2

@@ -59,9 +59,7 @@ def drawn_frame(
     return drawn(frame(Run.read(document), paces or {}, NOW, width=width, trouble=trouble), width)
 
 
-def plain(
-    fetch: Callable[[], Document], *, time: FakeTime | None = None, is_terminal: bool = False
-) -> tuple[Run, str]:
+def plain(fetch: Callable[[], Document], *, time: FakeTime | None = None, is_terminal: bool = False) -> tuple[Run, str]:
     file = io.StringIO()
     console = Console(file=file, width=110, force_terminal=is_terminal, markup=False, highlight=False)
     run = Watcher(console, fetch, (time or FakeTime()).clock).watch()
@@ -82,9 +80,7 @@ class TestWatcher:
             execution_document(workers=[worker_document()]),
             execution_document(workers=[worker_document(status="ready", step=5)]),
             execution_document(
-                workers=[
-                    worker_document(step=6, progress={"current": 300, "total": 1000, "unit": "airports"})
-                ]
+                workers=[worker_document(step=6, progress={"current": 300, "total": 1000, "unit": "airports"})]
             ),
             execution_document(workers=[worker_document(status="ready", retry_count=1, message="HTTP 503")]),
             ended_document(),
@@ -190,9 +186,7 @@ class TestFrame:
             assert text in narrow
 
     def test_shows_what_it_waits_for(self) -> None:
-        document = execution_document(
-            status="pending", started_at=None, run_at="2026-11-22T00:00:00Z", workers=[]
-        )
+        document = execution_document(status="pending", started_at=None, run_at="2026-11-22T00:00:00Z", workers=[])
         assert "pending until 2026-11-22 00:00:00Z" in drawn_frame(document)
 
     def test_says_that_it_may_be_out_of_date(self) -> None:

@@ -3,8 +3,11 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import pytest
+import structlog
+from structlog.typing import ExcInfo
 
 from orchestrator.store import schema
 from orchestrator.store.database import DatabaseOptions
@@ -34,9 +37,7 @@ def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def shared_database_url(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def shared_database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A database, on each of the two, that the tests of a module share."""
     if request.param == "sqlite":
         template: Path = request.getfixturevalue("sqlite_template")
@@ -45,3 +46,15 @@ def shared_database_url(
     server: PostgresServer = request.getfixturevalue("postgres_server")
     with server.database(request.getfixturevalue("postgres_template")) as url:
         yield url
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_log() -> None:
+    """Errors that a test provokes are told in a line; the default renders a page for each, which takes a second."""
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.dev.ConsoleRenderer(exception_formatter=_silent)]
+    )
+
+
+def _silent(sio: TextIO, exc_info: ExcInfo) -> None:
+    """The line has the error already."""

@@ -42,9 +42,7 @@ class Scripted:
     script: Script
     numbers: Iterator[int] = field(default_factory=count)
 
-    async def start(
-        self, *steps: Step, state: Any = None, task_id: str = "app_test_run", **order: Any
-    ) -> str:
+    async def start(self, *steps: Step, state: Any = None, task_id: str = "app_test_run", **order: Any) -> str:
         """Launch an execution whose worker 0 is answered with `steps`; returns its id."""
         execution_id = f"run-{next(self.numbers)}"
         self.script.write(execution_id, *steps)

@@ -26,9 +26,7 @@ async def app(shared_database_url: str) -> AsyncIterator[Scripted]:
 
 
 @pytest.mark.parametrize("answer", [{}, {"is_done": None, "is_error": None}, {"is_done": False}])
-async def test_is_done_and_is_error_that_are_absent_or_null_are_false(
-    app: Scripted, answer: dict[str, Any]
-) -> None:
+async def test_is_done_and_is_error_that_are_absent_or_null_are_false(app: Scripted, answer: dict[str, Any]) -> None:
     run = await app.run(answer, DONE)
 
     assert run.status == "succeeded"
@@ -75,9 +73,7 @@ async def test_a_worker_state_replaces_the_one_before_and_null_or_nothing_keeps_
 
 
 async def test_numbers_unicode_and_the_order_of_keys_survive_the_round_trip(app: Scripted) -> None:
-    text = (
-        '{"z":-9223372036854775808,"a":18446744073709551615,"f":0.1,"e":1e-300,"é\U0001f600":"\\u001f\u2028"}'
-    )
+    text = '{"z":-9223372036854775808,"a":18446744073709551615,"f":0.1,"e":1e-300,"é\U0001f600":"\\u001f\u2028"}'
     run = await app.run(Reply(body=b'{"updated_worker_state":%b}' % text.encode()), DONE)
 
     assert run.received[1].worker["worker_state"] == json.loads(text)
@@ -114,9 +110,7 @@ async def test_items_may_be_objects_or_strings_that_hold_one(app: Scripted) -> N
     written = '{"kind": "b", "big": 18446744073709551615}'
     run = await app.run({"is_done": True, "items_to_import": [{"kind": "a", "n": 1}, written]})
 
-    [batch] = [
-        one for one in app.world.collector.received if run_key(one.headers) in await keys_of(app, run.id)
-    ]
+    [batch] = [one for one in app.world.collector.received if run_key(one.headers) in await keys_of(app, run.id)]
     assert batch.payload["items"] == [{"kind": "a", "n": 1}, {"kind": "b", "big": 18446744073709551615}]
 
 
@@ -208,9 +202,7 @@ async def test_progress_subtext_logs_and_output_are_shown(app: Scripted) -> None
         "SELECT output, subtext FROM execution_details WHERE execution_pk = :pk", pk=pk
     )
     assert (json.loads(output), subtext) == ({"a": 1, "b": 2}, "there")
-    lines = await app.world.rows(
-        "SELECT step, line FROM log_lines WHERE execution_pk = :pk ORDER BY pk", pk=pk
-    )
+    lines = await app.world.rows("SELECT step, line FROM log_lines WHERE execution_pk = :pk ORDER BY pk", pk=pk)
     assert lines == [(0, "one line,\nhowever written"), (1, "two"), (1, "")]
     [progress] = await app.world.row("SELECT progress FROM worker_states WHERE execution_pk = :pk", pk=pk)
     assert json.loads(progress) == {"current": 1, "total": 2.5, "unit": "pages"}

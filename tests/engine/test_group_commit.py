@@ -22,15 +22,11 @@ async def test_a_stale_answer_in_the_batch_of_the_present_one_gets_no_claim(data
         await make_due(world)
         present = (await hand.claim())[0]
 
-        applied = await hand.apply(
-            answered(stale, is_done=True), answered(present, updated_worker_state={"n": 1})
-        )
+        applied = await hand.apply(answered(stale, is_done=True), answered(present, updated_worker_state={"n": 1}))
 
         assert {position: claim.step for position, claim in applied.renewed.items()} == {1: 1}
         outcomes = [(call["token"], call["step"], call["outcome"]) for call in await world.calls(execution)]
-        assert outcomes == [(1, 0, "failed"), (2, 0, "applied")], (
-            "the failure of the first call is on record already"
-        )
+        assert outcomes == [(1, 0, "failed"), (2, 0, "applied")], "the failure of the first call is on record already"
 
 
 async def test_a_worker_that_ends_and_is_spawned_anew_in_one_commit_has_its_new_state(
@@ -114,9 +110,7 @@ async def test_an_increment_that_one_answer_is_refused_leaves_the_others_of_the_
         )
 
         assert await world.app_state() == '{"n":2}'
-        statuses = {
-            worker_id: worker["status"] for worker_id, worker in (await world.workers(execution)).items()
-        }
+        statuses = {worker_id: worker["status"] for worker_id, worker in (await world.workers(execution)).items()}
         assert statuses == {0: "done", 1: "failed", 2: "done"}
 
 
@@ -145,13 +139,9 @@ async def test_a_failure_and_an_answer_in_flight_in_one_commit(database_url: str
             2: "calling",
         }
         assert json.loads(workers[0]["state"]) == {"applied": 1}
-        status, failing = await world.row(
-            "SELECT status, failing FROM executions WHERE id = :id", id=execution
-        )
+        status, failing = await world.row("SELECT status, failing FROM executions WHERE id = :id", id=execution)
         assert (status, bool(failing)) == ("running", True)
-        assert (await world.calls(execution))[0][
-            "notes"
-        ] == "worker 5 was not started: the execution is failing"
+        assert (await world.calls(execution))[0]["notes"] == "worker 5 was not started: the execution is failing"
 
         await hand.apply(reported(claims[2], NoResponse(FailureKind.TIMEOUT, "too late", sent=True)))
         assert (await world.status(execution), await world.message(execution)) == (
@@ -165,9 +155,7 @@ async def test_the_same_answer_twice_is_applied_once(database_url: str) -> None:
         await world.install()
         execution = await world.launch()
         hand = ByHand(world)
-        done = answered(
-            (await hand.claim())[0], updated_worker_state={"n": 1}, items_to_import=[{"kind": "a"}]
-        )
+        done = answered((await hand.claim())[0], updated_worker_state={"n": 1}, items_to_import=[{"kind": "a"}])
 
         await hand.apply(done, done, renews=False)
         await hand.apply(done)

@@ -77,9 +77,7 @@ async def test_what_a_task_leaves_out_comes_from_the_server(database_url: str) -
         await app.world.install(*tasks)
         for task, expected in (("plain", [100, 150]), ("once", [100]), ("quick", [10, 40]), ("never", [])):
             execution = await app.start(Reply(503), task_id=f"app_test_{task}")
-            assert_within_jitter(
-                await waits(app, execution, len(expected)), [float(secs) for secs in expected]
-            )
+            assert_within_jitter(await waits(app, execution, len(expected)), [float(secs) for secs in expected])
             run = await app.ended(execution)
             assert (run.status, len(run.received)) == ("failed", len(expected) + 1), task
             assert f"out of retries ({len(expected)})" in str(run.message)

@@ -99,9 +99,7 @@ async def test_an_error_waits_for_the_backoff_or_for_the_delay_that_it_asks_for(
     asking = await app.start({"is_error": True, "delay_next_request_in_secs": 200}, task_id="app_test_slow")
 
     assert timedelta(seconds=900) <= await wait_after_first_call(app, backing_off) <= timedelta(seconds=1100)
-    assert await wait_after_first_call(app, asking) == pytest.approx(
-        timedelta(seconds=200), abs=timedelta(seconds=5)
-    )
+    assert await wait_after_first_call(app, asking) == pytest.approx(timedelta(seconds=200), abs=timedelta(seconds=5))
     for execution in (backing_off, asking):
         await app.world.abort(execution)
 
@@ -190,9 +188,7 @@ async def test_400_fails_the_worker_without_a_retry(app: Scripted) -> None:
 
 async def test_410_fails_the_worker_and_stops_the_app_with_the_reason(app: Scripted) -> None:
     await app.world.install(app_id="app_gone")
-    resting = await app.start(
-        {"delay_next_request_in_secs": 0.2}, task_id="app_gone_run", multiple_exec_key="rests"
-    )
+    resting = await app.start({"delay_next_request_in_secs": 0.2}, task_id="app_gone_run", multiple_exec_key="rests")
     await eventually(lambda: has_closed_a_step(app, resting), "a resting worker")
     run = await app.run(Reply(410, b"uninstalled"), task_id="app_gone_run", multiple_exec_key="goes")
 
@@ -267,9 +263,7 @@ async def test_a_refused_connection_calls_the_same_step_again(app: Scripted) -> 
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-        await expect_no_connection(
-            app, f"http://127.0.0.1:{port}/x", "connection_refused", "connection refused"
-        )
+        await expect_no_connection(app, f"http://127.0.0.1:{port}/x", "connection_refused", "connection refused")
 
 
 async def test_a_failed_tls_handshake_calls_the_same_step_again(app: Scripted) -> None:
@@ -302,9 +296,7 @@ async def expect_no_connection(app: Scripted, url: str, failure: str, words: str
 async def test_retry_after_in_seconds_is_honoured(app: Scripted, status: int) -> None:
     execution = await app.start(Reply(status, headers={"Retry-After": "90"}), task_id="app_test_slow")
 
-    assert await wait_after_first_call(app, execution) == pytest.approx(
-        timedelta(seconds=90), abs=timedelta(seconds=5)
-    )
+    assert await wait_after_first_call(app, execution) == pytest.approx(timedelta(seconds=90), abs=timedelta(seconds=5))
     await app.world.abort(execution)
 
 
@@ -371,9 +363,7 @@ async def test_a_call_carries_what_the_protocol_says(app: Scripted) -> None:
     created = datetime.fromisoformat(worker["task_exec_created_at"])
     assert worker["task_exec_created_at"].endswith("Z")
     assert abs(datetime.now(UTC) - created) < timedelta(minutes=1)
-    assert [one.worker["task_exec_created_at"] for one in run.received] == [
-        worker["task_exec_created_at"]
-    ] * 3
+    assert [one.worker["task_exec_created_at"] for one in run.received] == [worker["task_exec_created_at"]] * 3
     assert second.worker["worker_state"] == {"s": "é"}
     for one in run.received:
         assert one.headers["content-type"] == "application/json"

@@ -1,6 +1,5 @@
 """Workers: who starts, who waits for whom, and what the failure of one does to the others."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -8,8 +7,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tests.engine.gate import Gate
 from tests.engine.scripted import ONE_RETRY, Scripted, scripted_world
-from tests.support.fake_app import Received, Reply
+from tests.support.fake_app import Reply
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -60,29 +60,6 @@ async def rests(app: Scripted, execution_id: str, worker_id: int) -> None:
         return worker is not None and worker["step"] > 0 and worker["status"] == "ready"
 
     await eventually(probe, f"worker {worker_id} at rest")
-
-
-class Gate:
-    """Holds calls until it is opened, and knows how many it holds."""
-
-    def __init__(self, answer: Any) -> None:
-        self._answer = answer
-        self._opened = asyncio.Event()
-        self.held = 0
-
-    async def __call__(self, request: Received) -> Any:
-        self.held += 1
-        await self._opened.wait()
-        return self._answer
-
-    async def holds(self, count: int = 1) -> None:
-        async def probe() -> bool:
-            return self.held >= count
-
-        await eventually(probe, f"{count} held calls")
-
-    def open(self) -> None:
-        self._opened.set()
 
 
 # Spawning

@@ -83,9 +83,7 @@ async def test_a_page_whose_answer_was_lost_is_sent_again_and_kept_once(exportin
     assert list(exporting.received.pages) == list(range(PAGES))
 
 
-@pytest.mark.parametrize(
-    ("headers", "delay_secs"), [({"retry-after": "7"}, 7), ({}, 5), ({"retry-after": "soon"}, 5)]
-)
+@pytest.mark.parametrize(("headers", "delay_secs"), [({"retry-after": "7"}, 7), ({}, 5), ({"retry-after": "soon"}, 5)])
 async def test_the_upstreams_retry_after_becomes_the_workers_delay(
     clock: VirtualClock, headers: dict[str, str], delay_secs: float
 ) -> None:

@@ -62,9 +62,7 @@ async def test_an_unsigned_call_is_refused(client: httpx.AsyncClient) -> None:
     ("method", "path", "status"),
     [("GET", "/", 404), ("GET", "/webhooks", 405), ("POST", "/manifest.json", 405), ("POST", "/", 404)],
 )
-async def test_whatever_else_is_a_problem(
-    client: httpx.AsyncClient, method: str, path: str, status: int
-) -> None:
+async def test_whatever_else_is_a_problem(client: httpx.AsyncClient, method: str, path: str, status: int) -> None:
     answer = await client.request(method, path)
     assert (answer.status_code, answer.json()["status"]) == (status, status)
     assert answer.headers["content-type"] == "application/problem+json"

@@ -33,9 +33,7 @@ def test_a_clock_that_threads_read_out_of_order_does_no_harm() -> None:
     assert [bucket.take(now) for now in (100.0, 99.9, 101.0)] == [0, pytest.approx(1.0), 0]
 
 
-@given(
-    rate=st.floats(0.1, 100), burst=st.integers(1, 10), callers=st.integers(1, 20), origin=st.floats(0, 1e6)
-)
+@given(rate=st.floats(0.1, 100), burst=st.integers(1, 10), callers=st.integers(1, 20), origin=st.floats(0, 1e6))
 def test_whoever_comes_when_told_is_let_in_and_the_rate_is_kept(
     rate: float, burst: int, callers: int, origin: float
 ) -> None:

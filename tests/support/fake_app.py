@@ -75,8 +75,8 @@ class FakeApp:
 
 
 @asynccontextmanager
-async def running_app(handler: Handler) -> AsyncIterator[FakeApp]:
-    """Serve until the block ends; connections still open are cut."""
+async def running_app(handler: Handler, port: int = 0) -> AsyncIterator[FakeApp]:
+    """Serve until the block ends, at a free port unless one is given; connections still open are cut."""
     app = FakeApp(handler)
     connections: set[asyncio.Task[None]] = set()
 
@@ -91,7 +91,7 @@ async def running_app(handler: Handler) -> AsyncIterator[FakeApp]:
         finally:
             connections.discard(task)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**24)
+    server = await asyncio.start_server(serve, "127.0.0.1", port, limit=2**24)
     app.port = server.sockets[0].getsockname()[1]
     try:
         yield app

@@ -105,9 +105,7 @@ def _open_copy(installation: Path, copy: Path) -> Path:
     package = installation.parent
     # The wheel keeps the shared libraries beside the package; the programs look for them by a relative path.
     for part in (installation, *package.parent.glob(f"{package.name}.libs")):
-        shutil.copytree(
-            part, copy / part.relative_to(package.parent), ignore=shutil.ignore_patterns("include")
-        )
+        shutil.copytree(part, copy / part.relative_to(package.parent), ignore=shutil.ignore_patterns("include"))
     for place in (copy, *copy.rglob("*")):
         executable = place.is_dir() or place.stat().st_mode & stat.S_IXUSR
         place.chmod(0o755 if executable else 0o644)

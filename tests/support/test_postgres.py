@@ -40,9 +40,7 @@ def test_a_database_is_a_copy_of_its_template_and_goes_away_in_spite_of_connecti
 
 @pytest.mark.slow
 def test_the_server_ends_with_a_process_that_was_killed() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED_OWNER], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", KILLED_OWNER], cwd=ROOT, capture_output=True, text=True, check=False)
     directory = Path(done.stdout.strip())
     assert directory.is_absolute(), done.stderr
     deadline = time.monotonic() + 30

@@ -9,9 +9,7 @@ T = TypeVar("T")
 PATIENCE_SECS = 20.0
 
 
-async def eventually(
-    probe: Callable[[], Awaitable[T | None]], what: str, patience_secs: float = PATIENCE_SECS
-) -> T:
+async def eventually(probe: Callable[[], Awaitable[T | None]], what: str, patience_secs: float = PATIENCE_SECS) -> T:
     """The first result of `probe` that is true; fails, naming what was waited for, when it takes too long."""
     loop = asyncio.get_running_loop()
     until = loop.time() + patience_secs

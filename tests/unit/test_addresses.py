@@ -119,9 +119,7 @@ def test_no_cloud_gives_its_credentials_away(address: str) -> None:
     assert special_use(address) is not None
 
 
-@pytest.mark.parametrize(
-    "address", [*(a for n in SPECIAL_V4 for a in edges(n)), *(a for a in PUBLIC if "." in a)]
-)
+@pytest.mark.parametrize("address", [*(a for n in SPECIAL_V4 for a in edges(n)), *(a for a in PUBLIC if "." in a)])
 def test_an_address_in_another_is_judged_as_itself(address: str) -> None:
     number = int(IPv4Address(address))
     mapped = IPv6Address(0xFFFF_0000_0000 + number)
@@ -151,9 +149,7 @@ def refusal(policy: AddressPolicy, url: str, *addresses: str) -> str | None:
     try:
         policy.check(read_url(url), addresses)
     except Unreachable as error:
-        return (
-            error.message if error.kind is FailureKind.ADDRESS_REFUSED else f"not refused, but {error.kind}"
-        )
+        return error.message if error.kind is FailureKind.ADDRESS_REFUSED else f"not refused, but {error.kind}"
     return None
 
 
@@ -162,8 +158,7 @@ def test_one_inside_address_among_public_ones_is_enough_to_refuse() -> None:
 
     assert refusal(policy, "https://app.test/", "8.8.8.8", "1.1.1.1") is None
     assert refusal(policy, "https://app.test/", "8.8.8.8", "10.0.0.1") == (
-        "not called: app.test resolves to 10.0.0.1 (private), "
-        "neither a public address nor one of the allowed hosts"
+        "not called: app.test resolves to 10.0.0.1 (private), neither a public address nor one of the allowed hosts"
     )
     assert refusal(policy, "https://10.0.0.1/", "10.0.0.1") == (
         "not called: 10.0.0.1 (private), neither a public address nor one of the allowed hosts"

@@ -18,9 +18,7 @@ ANSWERS = {
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1;a\r\n}\r\n0\r\nX: y\r\n\r\n": Response(
         200, b"{}"
     ),
-    b"HTTP/1.1 503 No\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n": Response(
-        503, b"", timedelta(seconds=9)
-    ),
+    b"HTTP/1.1 503 No\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n": Response(503, b"", timedelta(seconds=9)),
 }
 
 
@@ -157,11 +155,7 @@ def test_retry_after(value: bytes, wait: timedelta | None) -> None:
     assert read_retry_after(value, NOW) == wait
 
 
-@given(
-    st.one_of(
-        st.binary(max_size=60), st.from_regex(rb"[A-Za-z]{3}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ .{0,9}")
-    )
-)
+@given(st.one_of(st.binary(max_size=60), st.from_regex(rb"[A-Za-z]{3}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ .{0,9}")))
 @example(b"Sat, 21 Nov 9999 23:59:59 -2359")
 @example(b"Sat, 1 Jan 1 00:00:00 +2359")
 def test_a_retry_after_of_any_bytes_is_a_wait_or_nothing(value: bytes) -> None:

@@ -38,9 +38,7 @@ class TestConfigFile:
     def test_explains_exactly_the_settings_with_their_real_defaults(self) -> None:
         uncommented = re.sub(r"(?m)^#(?=\w+ = )", "", CONFIG.read_text(encoding="utf-8"))
         written = tomllib.loads(uncommented)
-        assert {f"{section}.{key}" for section, keys in written.items() for key in keys} == set(
-            setting_names()
-        )
+        assert {f"{section}.{key}" for section, keys in written.items() for key in keys} == set(setting_names())
         assert Settings.model_validate(written) == Settings()
 
     def test_as_shipped_changes_nothing(self) -> None:
@@ -112,9 +110,7 @@ class TestEnvironment:
     @pytest.mark.parametrize(
         "name", ["ORCHESTRATOR_SERVER__PROT", "ORCHESTRATOR_SERVER_PORT", "ORCHESTRATOR_SREVER__PORT"]
     )
-    def test_an_unknown_name_is_refused_with_the_nearest(
-        self, name: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_an_unknown_name_is_refused_with_the_nearest(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "8401")
         assert refusal() == f"{name} is not a setting; the nearest is ORCHESTRATOR_SERVER__PORT"
 
@@ -139,10 +135,7 @@ class TestMessages:
         assert message == "server.prot (from config.toml) is not a setting; the nearest is server.port"
 
     def test_an_unknown_section_is_refused_with_the_nearest(self) -> None:
-        assert (
-            refusal("[sevrer]\nport = 1\n")
-            == "sevrer (from config.toml) is not a setting; the nearest is server"
-        )
+        assert refusal("[sevrer]\nport = 1\n") == "sevrer (from config.toml) is not a setting; the nearest is server"
 
     def test_a_section_must_be_a_table(self) -> None:
         assert refusal("security = 'hunter2'\n").startswith("security (from config.toml): Input should be")
@@ -164,9 +157,7 @@ class TestMessages:
     ) -> None:
         monkeypatch.setenv("ORCHESTRATOR_SERVER__PORT", environment)
         message = refusal("[server]\nport = 65536\n", flags)
-        assert message.startswith(
-            f"server.port (from {origin}): Input should be less than or equal to 65535; given: "
-        )
+        assert message.startswith(f"server.port (from {origin}): Input should be less than or equal to 65535; given: ")
 
     def test_name_every_wrong_setting(self) -> None:
         message = refusal("[server]\nport = -1\n[engine]\nconcurrency = 'many'\n")
@@ -190,9 +181,7 @@ class TestMessages:
         ],
     )
     def test_a_value_out_of_its_bounds_is_refused_by_name(self, section: str, line: str) -> None:
-        assert refusal(f"[{section}]\n{line}\n").startswith(
-            f"{section}.{line.split()[0]} (from config.toml): "
-        )
+        assert refusal(f"[{section}]\n{line}\n").startswith(f"{section}.{line.split()[0]} (from config.toml): ")
 
     def test_a_lease_must_outlast_a_call(self) -> None:
         assert refusal("[webhook]\ntimeout_secs = 26\n") == (
@@ -250,10 +239,7 @@ class TestDerived:
         assert load_settings(None, {"server": server}).server.url() == url
 
     def test_the_address_with_a_port_of_the_systems_choice(self) -> None:
-        assert (
-            load_settings(None, {"server": {"port": 0}}).server.url(bound_port=49_152)
-            == "http://127.0.0.1:49152"
-        )
+        assert load_settings(None, {"server": {"port": 0}}).server.url(bound_port=49_152) == "http://127.0.0.1:49152"
 
     @pytest.mark.parametrize(
         ("host", "given", "allowed"),
@@ -267,9 +253,7 @@ class TestDerived:
             ("127.0.0.1", False, False),
         ],
     )
-    def test_private_addresses_by_default_only_on_loopback(
-        self, host: str, given: bool | None, allowed: bool
-    ) -> None:
+    def test_private_addresses_by_default_only_on_loopback(self, host: str, given: bool | None, allowed: bool) -> None:
         flags: dict[str, dict[str, object]] = {
             "server": {"host": host},
             "webhook": {"allow_private_addresses": given},
@@ -282,15 +266,11 @@ class TestDerived:
         assert settings.database_url == "sqlite:////var/lib/tasks/orchestrator.db"
 
     def test_a_postgres_url_gets_its_usual_scheme(self) -> None:
-        assert (
-            load_settings(None, {"database": {"url": "postgres://db/x"}}).database_url == "postgresql://db/x"
-        )
+        assert load_settings(None, {"database": {"url": "postgres://db/x"}}).database_url == "postgresql://db/x"
 
     def test_a_home_directory_is_expanded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOME", "/home/me")
-        assert load_settings(None, {"server": {"data_dir": "~/tasks"}}).server.data_dir == Path(
-            "/home/me/tasks"
-        )
+        assert load_settings(None, {"server": {"data_dir": "~/tasks"}}).server.data_dir == Path("/home/me/tasks")
 
     def test_settings_do_not_change(self) -> None:
         with pytest.raises(ValueError, match="frozen"):

@@ -103,9 +103,7 @@ async def test_an_answer_before_the_request_is_taken_counts_and_ends_the_connect
         assert server.connections == 2
 
 
-@pytest.mark.parametrize(
-    "name", ["Host", "content-length", "Transfer-Encoding", "Connection", "X Y", "X:", ""]
-)
+@pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding", "Connection", "X Y", "X:", ""])
 async def test_a_header_that_would_change_the_request_is_not_sent(name: str, caller: Caller) -> None:
     async with serving(serving_well()) as server:
         outcome = await caller.post(request(server, headers={name: "1"}))

@@ -104,12 +104,8 @@ async def test_a_call_may_be_cancelled_in_the_handshake(opened: OpenCaller) -> N
         assert await caller.post(request(other)) == Response(200, b"{}")
 
 
-@pytest.mark.parametrize(
-    "handler", [answering(then="hang"), answering(OK[:-1], then="hang")], ids=["head", "body"]
-)
-async def test_a_call_may_be_cancelled_in_its_answer(
-    handler: Callable[[Peer], object], opened: OpenCaller
-) -> None:
+@pytest.mark.parametrize("handler", [answering(then="hang"), answering(OK[:-1], then="hang")], ids=["head", "body"])
+async def test_a_call_may_be_cancelled_in_its_answer(handler: Callable[[Peer], object], opened: OpenCaller) -> None:
     caller = opened(max_connections=1)
     async with serving(handler) as server, serving(serving_well()) as other:  # type: ignore[arg-type]
         for turn in range(1, 4):

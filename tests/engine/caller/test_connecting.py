@@ -172,9 +172,7 @@ async def test_every_spelling_of_loopback_is_refused(host: str, opened: OpenCall
 async def test_a_listed_host_may_be_private(entry: str, opened: OpenCaller) -> None:
     async with serving(serving_well()) as server:
         port = server.url.split(":")[2].split("/")[0]
-        caller = opened(
-            to("127.0.0.1"), allow_private_addresses=False, allowed_hosts=(entry.format(port=port),)
-        )
+        caller = opened(to("127.0.0.1"), allow_private_addresses=False, allowed_hosts=(entry.format(port=port),))
         assert await caller.post(request(server.url.replace("127.0.0.1", "app.test"))) == Response(200, b"{}")
 
 
@@ -186,9 +184,7 @@ async def test_a_list_allows_nothing_else(entry: str, opened: OpenCaller) -> Non
     assert kind is FailureKind.ADDRESS_REFUSED
 
 
-@pytest.mark.parametrize(
-    "url", ["", "/hook", "ftp://app.test/", "http://u:p@app.test/", "http://app.test:0/"]
-)
+@pytest.mark.parametrize("url", ["", "/hook", "ftp://app.test/", "http://u:p@app.test/", "http://app.test:0/"])
 async def test_a_url_that_is_not_called(url: str, caller: Caller) -> None:
     kind, message = await refused(caller, url)
 

@@ -52,9 +52,7 @@ def packed(name: str, header: bytes, message: str) -> Hostile:
 
 
 ENDLESS = [
-    large(
-        "chunks for ever", repeating(CHUNKED, b"10000\r\n" + BLOCK + b"\r\n"), "over the limit of 1,048,576"
-    ),
+    large("chunks for ever", repeating(CHUNKED, b"10000\r\n" + BLOCK + b"\r\n"), "over the limit of 1,048,576"),
     large("tiny chunks for ever", repeating(CHUNKED, b"1\r\nx\r\n" * 10_000), "bytes of framing"),
     large("a body without length for ever", repeating(HEAD + b"\r\n", BLOCK), "over the limit of 1,048,576"),
     large("a chunk extension for ever", repeating(CHUNKED + b"2;a=", BLOCK), "bytes of framing"),
@@ -84,17 +82,13 @@ ENDLESS = [
         FailureKind.PROTOCOL,
         "more than 100 header lines",
     ),
-    Hostile(
-        "blank lines for ever", repeating(b"", b"\r\n" * 9_000), FailureKind.PROTOCOL, "headers are over"
-    ),
+    Hostile("blank lines for ever", repeating(b"", b"\r\n" * 9_000), FailureKind.PROTOCOL, "headers are over"),
 ]
 
 HOSTILE = [
     late("never answers", answering(then="hang"), "(not a byte of an answer)"),
     late("drips its headers", repeating(HEAD + b"X: ", b"y", 0.01), "bytes of headers so far)"),
-    late(
-        "drips its body", repeating(HEAD + b"Content-Length: 900\r\n\r\n", b"x", 0.01), "body bytes so far)"
-    ),
+    late("drips its body", repeating(HEAD + b"Content-Length: 900\r\n\r\n", b"x", 0.01), "body bytes so far)"),
     late("drips chunks", repeating(CHUNKED, b"1\r\nx\r\n", 0.01), "headers received, "),
     late("drips blank lines", repeating(b"", b"\r\n", 0.01), "bytes of headers so far)"),
     late("answers 100 and no more", answering(b"HTTP/1.1 100 Go\r\n\r\n", then="hang"), "1 informational"),
@@ -124,14 +118,10 @@ HOSTILE = [
         101,
     ),
     bad("breaks its header", HEAD + b"X: a\x00b\r\n\r\n", "Invalid header value char"),
-    large(
-        "announces too much", answering(HEAD + b"Content-Length: 1048577\r\n\r\n", then="hang"), "announced"
-    ),
+    large("announces too much", answering(HEAD + b"Content-Length: 1048577\r\n\r\n", then="hang"), "announced"),
     packed("gzips", b"Content-Encoding: gzip", "Content-Encoding is 'gzip'"),
     packed("compresses in another way", b"Content-Encoding: BR", "Content-Encoding is 'br'"),
-    packed(
-        "hides gzip behind identity", b"Content-Encoding: identity\r\nContent-Encoding: gzip", "identity,gzip"
-    ),
+    packed("hides gzip behind identity", b"Content-Encoding: identity\r\nContent-Encoding: gzip", "identity,gzip"),
     Hostile(
         "gzips the transfer",
         answering(HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n", then="hang"),

@@ -46,14 +46,10 @@ SIGNS = x509.KeyUsage(
 def certified(tmp_path: Path) -> MakeContext:
     """A server's context with a fresh self-signed certificate, also written to `tmp_path/cert.pem`."""
 
-    def make(
-        names: tuple[str, ...] = ("127.0.0.1",), valid_for: timedelta = timedelta(days=1)
-    ) -> ssl.SSLContext:
+    def make(names: tuple[str, ...] = ("127.0.0.1",), valid_for: timedelta = timedelta(days=1)) -> ssl.SSLContext:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-        alternatives = [
-            x509.IPAddress(ip_address(each)) if each[0].isdigit() else x509.DNSName(each) for each in names
-        ]
+        alternatives = [x509.IPAddress(ip_address(each)) if each[0].isdigit() else x509.DNSName(each) for each in names]
         now = datetime.now(UTC)
         identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
@@ -104,9 +100,7 @@ async def test_a_trusted_certificate(certified: MakeContext, trusting: Callable[
         assert server.connections == 1
 
 
-async def test_the_certificate_must_be_for_the_name(
-    certified: MakeContext, trusting: Callable[..., Caller]
-) -> None:
+async def test_the_certificate_must_be_for_the_name(certified: MakeContext, trusting: Callable[..., Caller]) -> None:
     async with serving(serving_well(), certified(("app.test",))) as server:
         caller = trusting(lambda host: ["127.0.0.1"])
         named = server.url.replace("127.0.0.1", "app.test.")

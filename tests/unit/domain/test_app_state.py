@@ -16,7 +16,9 @@ Json = dict[str, JsonValue]
 LARGEST, SMALLEST = 2**64 - 1, -(2**63)
 
 numbers = st.integers(SMALLEST, LARGEST) | st.floats(allow_nan=False, allow_infinity=False)
-values = st.none() | st.booleans() | numbers | st.text(max_size=5)
+values = (
+    st.none() | st.booleans() | numbers | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)
+)
 keys = st.sampled_from("abc")
 mutations = st.one_of(
     st.builds(Mutation, st.just("set"), keys, values),
@@ -116,5 +118,13 @@ def test_increments_add_up_in_any_order(amounts: list[int]) -> None:
 
 def test_a_state_may_be_as_large_as_its_limit_in_bytes() -> None:
     assert encoded({"k": "é"}, 10, "the app state") == '{"k":"é"}'
-    with pytest.raises(StateRefused, match=r"^the app state would be 10 bytes; its limit is 9$"):
+    with pytest.raises(StateRefused, match=r"^the app state would be 10 bytes; its limit is 9 \(.*key is 'k'\)$"):
         encoded({"k": "é"}, 9, "the app state")
+
+
+def test_a_state_that_json_cannot_carry_is_refused_with_its_path() -> None:
+    deep: JsonValue = []
+    for _ in range(64):
+        deep = [deep]
+    with pytest.raises(StateRefused, match=r"^the app state: \$\.k\[0\].*nesting that is too deep"):
+        encoded({"k": deep}, 1000, "the app state")

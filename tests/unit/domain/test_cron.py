@@ -11,8 +11,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from orchestrator.domain.cron import Cron, check_cron, next_cron_slot
+from tests.unit.domain.wall_clock import expected_around, transitions
 
-MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+DAY = timedelta(days=1)
 # Gaps and folds of an hour, of half an hour and of two; at night, at midnight and before it; Ramadan.
 ZONES = (
     "Europe/Paris",
@@ -250,46 +251,6 @@ def test_a_date_that_is_missing_runs_as_the_next_one_begins() -> None:
     # Samoa went from 29 to 31 December 2011.
     found = slots("0 0,12 * * *", "Pacific/Apia", utc(2011, 12, 29, 12), utc(2011, 12, 31))
     assert found == [utc(2011, 12, 29, 22), utc(2011, 12, 30, 10), utc(2011, 12, 30, 22)]
-
-
-def transitions(zone: ZoneInfo, first: datetime, last: datetime) -> Iterator[datetime]:
-    """The first minute of each new offset."""
-    before = first
-    while before < last:
-        after = before + DAY
-        if before.astimezone(zone).utcoffset() != after.astimezone(zone).utcoffset():
-            minutes = (before + n * MINUTE for n in range(1, 1441))
-            old = before.astimezone(zone).utcoffset()
-            yield next(minute for minute in minutes if minute.astimezone(zone).utcoffset() != old)
-        before = after
-
-
-def expected_around(expression: str, zone: ZoneInfo, first: datetime, last: datetime) -> set[datetime]:
-    """Every minute of the clock on the wall, one after the other, as the promise reads."""
-    instants: dict[datetime, datetime] = {}
-    for minute in range(-180, int((last - first) / MINUTE) + 181):
-        instant = first + minute * MINUTE
-        instants.setdefault(instant.astimezone(zone).replace(tzinfo=None), instant)
-    minutes, hours = (numbers(field, most) for field, most in zip(expression.split(), (59, 23), strict=False))
-    found = set()
-    wall, end = min(instants), max(instants)
-    while wall <= end:
-        if wall.minute in minutes and wall.hour in hours:
-            valid = wall
-            while valid not in instants:
-                valid += MINUTE
-            found.add(instants[valid])
-        wall += MINUTE
-    return {instant for instant in found if first < instant <= last}
-
-
-def numbers(field: str, most: int) -> set[int]:
-    values: set[int] = set()
-    for part in field.split(","):
-        span, _, by = part.partition("/")
-        low, _, high = ("0", "-", str(most)) if span == "*" else span.partition("-")
-        values.update(range(int(low), int(high or low) + 1, int(by or 1)))
-    return values
 
 
 @pytest.mark.parametrize("name", ZONES)

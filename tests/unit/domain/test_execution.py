@@ -67,6 +67,12 @@ def test_a_claim_needs_a_due_worker_as_it_was_seen() -> None:
     assert not execution.may_claim(0, 1, NOW), "it is calling"
 
 
+def test_nothing_is_claimed_while_failing() -> None:
+    execution = running()
+    execution.failing = True
+    assert not execution.may_claim(0, 0, NOW)
+
+
 def test_only_the_present_claim_holds() -> None:
     execution = running()
     assert not execution.holds(0, 0), "it is not calling"

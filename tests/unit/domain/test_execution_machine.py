@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from orchestrator.domain.consequence import of_callback
 from orchestrator.domain.errors import Conflict
 from orchestrator.domain.execution import Execution
 from orchestrator.domain.outcome import Unsuccessful
@@ -108,18 +109,15 @@ class ExecutionMachine(RuleBasedStateMachine):
     @rule(pick=picks, fields=answers, state_changed=st.booleans(), batches=st.integers(0, 3))
     def an_answer_comes(self, pick: int, fields: dict[str, Any], state_changed: bool, batches: int) -> None:
         worker_id, token = self.claims[pick % len(self.claims)]
-        if self.execution.holds(worker_id, token):
-            self.close_step(worker_id, fields, state_changed=state_changed, batches=batches)
-            assert not self.execution.holds(worker_id, token), "an answer is applied once"
-
-    def close_step(self, worker_id: int, fields: dict[str, Any], *, state_changed: bool, batches: int) -> None:
-        given = answer(**fields)
-        existing = set(self.execution.workers)
+        if not self.execution.holds(worker_id, token):
+            return
+        given, existing = answer(**fields), set(self.execution.workers)
         with self.verb():
             closed = self.execution.close_step(
                 worker_id, given, state_changed=state_changed, batches=batches, now=self.now, jitter=0.5
             )
         self.applied[worker_id] += 1
+        assert not self.execution.holds(worker_id, token), "an answer is applied once"
         assert set(self.execution.workers) - existing <= closed.spawned <= {new.worker_id for new in given.new_workers}
 
     @precondition(lambda self: self.claims)
@@ -149,6 +147,15 @@ class ExecutionMachine(RuleBasedStateMachine):
         with self.verb():
             self.execution.time_out_await(worker_id, self.now)
 
+    @precondition(lambda self: self.some(0, AWAITING) is not None)
+    @rule(pick=picks, succeeded=st.booleans(), resume=st.booleans())
+    def a_callback_comes(self, pick: int, succeeded: bool, resume: bool) -> None:
+        worker_id = self.some(pick, AWAITING)
+        assert worker_id is not None
+        meaning = of_callback(succeeded=succeeded, resume=resume, now=self.now)
+        with self.verb():
+            self.execution.take_callback(worker_id, meaning, self.now)
+
     @rule()
     def the_deadline_is_looked_at(self) -> None:
         with self.verb():
@@ -174,10 +181,8 @@ class ExecutionMachine(RuleBasedStateMachine):
                     self.execution.clear_refusal(worker.worker_id)
 
     @precondition(lambda self: not self.execution.has_ended)
-    @rule(often=picks)
-    def somebody_aborts(self, often: int) -> None:
-        if often % 5:
-            return
+    @rule()
+    def somebody_aborts(self) -> None:
         with self.verb():
             self.execution.abort(None, self.now)
         self.fenced |= set(self.claims)
@@ -291,4 +296,4 @@ class ExecutionMachine(RuleBasedStateMachine):
 
 
 TestExecutionMachine = ExecutionMachine.TestCase
-TestExecutionMachine.settings = settings(max_examples=100, stateful_step_count=40)
+TestExecutionMachine.settings = settings(max_examples=60, stateful_step_count=40)

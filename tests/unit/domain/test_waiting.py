@@ -85,12 +85,13 @@ def test_one_that_waits_again_is_passed_over_until_another_closes_a_step() -> No
 
 
 def test_one_that_works_between_its_waits_does_not_keep_the_others_from_their_turn() -> None:
-    execution = running(0, 1)
+    execution = running(0, 1, 2)
+    step(execution, 2, is_done=True)
     waits(execution)
     waits(execution, 1)
     step(execution, state_changed=True)
     waits(execution, state_changed=True)
-    assert (statuses(execution), is_released(execution, 1)) == ({0: WAITING, 1: READY}, True)
+    assert (statuses(execution), is_released(execution, 1)) == ({0: WAITING, 1: READY, 2: DONE}, True)
 
 
 def test_one_that_works_between_its_waits_with_nobody_left_is_called_each_time() -> None:

@@ -165,11 +165,7 @@ def test_large_numbers_and_the_order_of_keys_reach_the_state_unchanged() -> None
 
 
 VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-2, 12)
-    | st.floats()
-    | st.sampled_from(["", "set", "k", '{"kind":"a"}']),
+    st.none() | st.booleans() | st.integers(-2, 12) | st.floats() | st.sampled_from(["", "set", "k", '{"kind":"a"}']),
     lambda children: (
         st.lists(children, max_size=3)
         | st.dictionaries(

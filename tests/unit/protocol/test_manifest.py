@@ -34,17 +34,13 @@ RIMDIAN_LIKE = {
     "data_hooks": [{"id": "appx_shop_on_user", "on": "on_success", "kind": ["user"], "action": ["create"]}],
     "sql_queries": [{"id": "appx_shop_q", "type": "select", "query": "SELECT 1", "test_args": ["a"]}],
     "extra_columns": [{"kind": "user", "columns": [{"name": "appx_shop_vip", "type": "boolean"}]}],
-    "app_tables": [
-        {"name": "appx_shop_orders", "shard_key": ["id"], "columns": [{"name": "id", "type": "varchar"}]}
-    ],
+    "app_tables": [{"name": "appx_shop_orders", "shard_key": ["id"], "columns": [{"name": "id", "type": "varchar"}]}],
 }
 
 
 def manifest(*tasks: dict[str, Any], **changes: Any) -> dict[str, Any]:
     app = {"id": "app_x", "name": "X", "webhook_endpoint": "http://localhost:8001/webhook"}
-    return (
-        app | {"tasks": [{"id": f"app_x_t{n}", "name": "T"} | task for n, task in enumerate(tasks)]} | changes
-    )
+    return app | {"tasks": [{"id": f"app_x_t{n}", "name": "T"} | task for n, task in enumerate(tasks)]} | changes
 
 
 def read_task(**fields: Any) -> TaskManifest:
@@ -202,9 +198,7 @@ def test_every_problem_is_told_at_once() -> None:
 
 
 def test_a_name_belongs_to_one_task() -> None:
-    document = manifest(
-        {"aliases": ["pkg.tasks.enrich"]}, {"aliases": ["pkg.tasks.enrich"]}, {"id": "app_x_t0"}
-    )
+    document = manifest({"aliases": ["pkg.tasks.enrich"]}, {"aliases": ["pkg.tasks.enrich"]}, {"id": "app_x_t0"})
     assert problems_of(document) == [
         ("$.tasks[1].aliases[0]", "pkg.tasks.enrich is taken by $.tasks[0].aliases[0]"),
         ("$.tasks[2].id", "app_x_t0 is taken by $.tasks[0].id"),

@@ -129,9 +129,7 @@ def test_a_false_request_is_refused_with_the_reason(headers: dict[str, str], rea
         verify(SECRET, headers, BODY, TIMESTAMP)
 
 
-@pytest.mark.parametrize(
-    ("now", "reason"), [(TIMESTAMP + 301, "too old"), (TIMESTAMP - 301, "too far in the future")]
-)
+@pytest.mark.parametrize(("now", "reason"), [(TIMESTAMP + 301, "too old"), (TIMESTAMP - 301, "too far in the future")])
 def test_a_request_of_another_time_is_refused(now: int, reason: str) -> None:
     with pytest.raises(SignatureError, match=reason):
         verify(SECRET, _headers(), BODY, now)

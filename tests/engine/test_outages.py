@@ -1,0 +1,144 @@
+"""The database goes away, or its word of a commit is lost: no answer in hand is lost, no call is made for nothing."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from orchestrator.domain.errors import DatabaseUnavailable
+from orchestrator.service.apply import apply
+from orchestrator.service.claim import next_claims
+from orchestrator.service.delivering import deliver, take
+from tests.support.fake_app import Received
+from tests.support.waiting import eventually
+from tests.support.world import World, running_world
+
+STEPS = 5
+AT_MOST_ONCE = {"delivery": "at_most_once", "retry": {"max_retries": 0}}
+
+
+def five_steps(request: Received) -> object:
+    step = request.worker["step"]
+    return {
+        "is_done": step == STEPS - 1,
+        "updated_worker_state": {"step": step},
+        "app_state_mutations": [{"operation": "increment", "key": "steps", "value": 1}],
+        "items_to_import": [{"kind": "step", "n": step}],
+    }
+
+
+class Outage:
+    """The database fails in the middle of chosen transactions: before their commit, or, the commit done, after it."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, world: World) -> None:
+        self._write = world.database.write
+        self._before: Counter[str] = Counter()
+        self._after: Counter[str] = Counter()
+        self.met: Counter[str] = Counter()
+        patch.setattr(world.database, "write", self._disturbed)
+
+    def before(self, use_case: Callable[..., Any], times: int) -> None:
+        self._before[use_case.__name__] += times
+
+    def after(self, use_case: Callable[..., Any], times: int) -> None:
+        self._after[use_case.__name__] += times
+
+    async def _disturbed(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        name = getattr(work, "__name__", "")
+        if self._before[name]:
+            self._before[name] -= 1
+            self.met[name] += 1
+            raise DatabaseUnavailable("the database is away, says the test")
+        result = await self._write(work, *args, **kwargs)
+        if self._after[name] and _is_something(result):
+            self._after[name] -= 1
+            self.met[name] += 1
+            raise DatabaseUnavailable("the connection was lost, says the test")
+        return result
+
+
+def _is_something(result: Any) -> bool:
+    """False for a look that has found nothing to do."""
+    return bool(getattr(result, "claims", True) and getattr(result, "batches", True))
+
+
+async def expect_five_steps(world: World, outage: Outage, use_case: Callable[..., Any], times: int) -> None:
+    """Every step is called once and applied once, its items arrive once: though the task forbids a second call."""
+    execution = await world.launch()
+    assert await world.ended(execution) == "succeeded", await world.message(execution)
+    assert outage.met == {use_case.__name__: times}
+    called = [request.worker["step"] for request in world.app.received]
+    assert called == list(range(STEPS))
+    assert [call["outcome"] for call in await world.calls(execution)] == ["applied"] * STEPS
+    assert await world.app_state() == f'{{"steps":{STEPS}}}'
+    batches = {request.headers["idempotency-key"]: request.payload["items"] for request in world.collector.received}
+    assert [item["n"] for items in batches.values() for item in items] == list(range(STEPS))
+
+
+@pytest.mark.parametrize("times", [1, 4])
+@pytest.mark.parametrize("use_case", [apply, next_claims, deliver, take])
+async def test_while_the_database_is_away_everything_waits_and_nothing_is_lost(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, use_case: Callable[..., Any], times: int
+) -> None:
+    short = {"timeout_secs": 0.3}
+    async with running_world(database_url, five_steps, webhook=short) as world:
+        await world.install(AT_MOST_ONCE)
+        outage = Outage(monkeypatch, world)
+        outage.before(use_case, times)
+        await expect_five_steps(world, outage, use_case, times)
+
+
+@pytest.mark.parametrize("use_case", [apply, next_claims, deliver, take])
+async def test_a_commit_whose_outcome_is_unknown_is_read_back(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, use_case: Callable[..., Any]
+) -> None:
+    short = {"timeout_secs": 0.3}
+    async with running_world(database_url, five_steps, webhook=short) as world:
+        await world.install(AT_MOST_ONCE)
+        outage = Outage(monkeypatch, world)
+        outage.after(use_case, 1)
+        await expect_five_steps(world, outage, use_case, 1)
+
+
+async def test_connections_that_are_cut_again_and_again_cost_no_step(postgres_url: str) -> None:
+    def answer(request: Received) -> object:
+        step = request.worker["step"]
+        spawned = [{"worker_id": worker_id} for worker_id in range(1, 10)] if step == 0 else []
+        is_first = request.worker["worker_id"] == 0
+        return {
+            "is_done": step == 19,
+            "updated_worker_state": {"step": step},
+            "app_state_mutations": [{"operation": "increment", "key": "steps", "value": 1}],
+            "new_workers": spawned if is_first else [],
+        }
+
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    async with running_world(postgres_url, answer) as world:
+        await world.install()
+        execution = await world.launch()
+        connection = await psycopg.AsyncConnection.connect(postgres_url, autocommit=True)
+        async with connection:
+            for round_ in range(1, 9):
+
+                async def has_gone_on(wanted: int = round_ * 20) -> bool:
+                    return len(world.app.received) >= wanted
+
+                await eventually(has_gone_on, f"{round_ * 20} calls")
+                await connection.execute(cut)
+        await eventually(lambda: is_over(world, execution), "the end")
+
+        assert await world.status(execution) == "succeeded", await world.message(execution)
+        assert await world.app_state() == '{"steps":200}'
+        applied = Counter(
+            (call["worker_id"], call["step"]) for call in await world.calls(execution) if call["outcome"] == "applied"
+        )
+        assert applied == {(worker_id, step): 1 for worker_id in range(10) for step in range(20)}
+
+
+async def is_over(world: World, execution_id: str) -> bool:
+    try:
+        return await world.status(execution_id) != "running"
+    except DatabaseUnavailable:
+        return False
