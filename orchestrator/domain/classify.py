@@ -1,6 +1,7 @@
 """What a call's outcome means: the status-code table of the protocol, line by line."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from app_sdk.protocol.answer import Answer, AnswerError, read_answer
 from app_sdk.protocol.limits import Limits
@@ -31,7 +32,9 @@ Meaning = Answered | Unanswered
 def classify(outcome: Response | NoResponse, limits: Limits) -> Meaning:
     """Decide what `outcome` means; never raises, whatever the bytes."""
     if isinstance(outcome, NoResponse):
-        call = Unsuccessful(outcome.message, is_answered=False, is_sent=outcome.sent)
+        # A call that its own node has cut off says nothing about the app, so that it need not be spared.
+        at_once = timedelta() if outcome.kind is FailureKind.LOST else None
+        call = Unsuccessful(outcome.message, is_answered=False, is_sent=outcome.sent, retry_after=at_once)
         return Unanswered(outcome.kind, call)
     if 200 <= outcome.status < 300:
         return _read(outcome.body, limits)
@@ -52,7 +55,7 @@ def _read(body: bytes, limits: Limits) -> Meaning:
 
 def _by_status(response: Response) -> Unanswered:
     status = response.status
-    message = f"HTTP {status}{_excerpt(response.body)}"
+    message = str(response)
     if status == 410:
         return Unanswered(FailureKind.STATUS, Unsuccessful(message, is_final=True), stops_app=True)
     if status == 400:
@@ -62,8 +65,3 @@ def _by_status(response: Response) -> Unanswered:
     honoured = status in RETRY_AFTER_STATUSES or status >= 500
     retry_after = response.retry_after if honoured else None
     return Unanswered(FailureKind.STATUS, Unsuccessful(message, retry_after=retry_after))
-
-
-def _excerpt(body: bytes) -> str:
-    text = " ".join(body[:400].decode(errors="replace").split())
-    return f": {text[:200]}" if text else ""

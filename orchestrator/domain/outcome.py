@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+_READ_BYTES = 400
+_SHOWN_CHARS = 200
+
 
 class FailureKind(StrEnum):
     """Why a call brought no valid answer. The value is shown to operators and kept in the call's record."""
@@ -30,6 +33,15 @@ class Response:
     status: int
     body: bytes
     retry_after: timedelta | None = None
+
+    def __str__(self) -> str:
+        """The status, and how the body begins: one line for people, whatever the bytes.
+
+        Without control characters: PostgreSQL stores no NUL, and a terminal obeys an escape sequence.
+        """
+        text = self.body[:_READ_BYTES].decode(errors="replace")
+        said = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+        return f"HTTP {self.status}: {said[:_SHOWN_CHARS]}" if said else f"HTTP {self.status}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from app_sdk.protocol.signing import rmd_signature
+from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.domain.retry import RetryPolicy
 from orchestrator.engine.caller import Caller, Request
-from orchestrator.engine.group_commit import GroupCommit
+from orchestrator.engine.group_commit import UNAVAILABLE_WAIT_SECS, GroupCommit
 from orchestrator.engine.loop import Loop
 from orchestrator.service import delivering
 from orchestrator.service.definitions import Definitions
@@ -55,6 +56,7 @@ class Deliverer(Loop):
         self._caller = caller
         self._options = options
         self._delivered = delivered
+        self._lease = timedelta(seconds=options.timeout_secs * 2)
         self._under_way: set[asyncio.Task[None]] = set()
         self._recorder = GroupCommit[Delivery, None](self._record, self._give_up)
 
@@ -62,8 +64,7 @@ class Deliverer(Loop):
         places = self._options.concurrency - len(self._under_way)
         if places <= 0:
             return None
-        lease = timedelta(seconds=self._options.timeout_secs * 2)
-        taken = await self._database.write(delivering.take, places, lease)
+        taken = await self._database.write(delivering.take, places, self._lease)
         for batch in taken.batches:
             task = asyncio.create_task(self._deliver(batch))
             self._under_way.add(task)
@@ -77,8 +78,18 @@ class Deliverer(Loop):
         return not self._under_way
 
     async def _deliver(self, batch: OutgoingBatch) -> None:
+        clock = asyncio.get_running_loop().time
+        lease_ends = clock() + self._lease.total_seconds()
         outcome = await self._caller.post(self._request(batch))
-        await self._recorder.submit(Delivery(batch, outcome, random.uniform(-1, 1)))  # noqa: S311
+        delivery = Delivery(batch, outcome, random.uniform(-1, 1))  # noqa: S311
+        while True:
+            try:
+                return await self._recorder.submit(delivery)
+            except DatabaseUnavailable:
+                # The collector's answer is kept: a restart of the database costs no second delivery.
+                if clock() > lease_ends:
+                    raise
+                await asyncio.sleep(UNAVAILABLE_WAIT_SECS)
 
     def _request(self, batch: OutgoingBatch) -> Request:
         body = b'{"workspace_id":"%b","items":%b}' % (batch.workspace_id.encode(), batch.items.encode())

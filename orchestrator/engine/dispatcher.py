@@ -13,7 +13,7 @@ from app_sdk.protocol.limits import Limits
 from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.domain.outcome import NoResponse, Response
 from orchestrator.engine.caller import Caller
-from orchestrator.engine.group_commit import GroupCommit
+from orchestrator.engine.group_commit import UNAVAILABLE_WAIT_SECS, GroupCommit
 from orchestrator.engine.loop import Loop
 from orchestrator.engine.request import RequestOptions, build
 from orchestrator.service import timers
@@ -24,7 +24,6 @@ from orchestrator.service.report import Report, refused, report
 from orchestrator.service.vault import Vault
 from orchestrator.store.database import Database
 
-UNAVAILABLE_WAIT_SECS = 0.2
 LARGE_ANSWER_BYTES = 256 * 1024
 
 

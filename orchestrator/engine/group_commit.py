@@ -12,6 +12,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 LARGEST = 256
+# How long whoever has an answer in hand waits before it is submitted again, while the database is away.
+UNAVAILABLE_WAIT_SECS = 0.2
 
 
 class GroupCommit(Generic[T, R]):

@@ -16,7 +16,7 @@ from orchestrator.domain.outcome import FailureKind
 from orchestrator.domain.states import WorkerStatus
 from orchestrator.domain.worker import Worker
 from orchestrator.service.app_effects import AppEffects
-from orchestrator.service.claim import Claim, LeaseTerms, is_another_due, renew
+from orchestrator.service.claim import Claim, LeaseTerms, apps_that_wait, renew
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
 from orchestrator.service.report import ReadyAnswer, Report, refused
@@ -185,8 +185,7 @@ def _renew(work: _Work) -> dict[int, Claim]:
     lease = work.terms.lease
     if lease is None:
         return {}
-    app_pks = {report.claim.app.pk for report in work.continuing.values()}
-    going_on = {pk: work.apps.after(pk) for pk in app_pks if _may_go_on(work, pk)}
+    going_on = {pk: work.apps.after(pk) for pk in _going_on(work)}
     renewed = {}
     for position, report in work.continuing.items():
         claim, held = report.claim, work.held[report.claim.execution_pk]
@@ -199,10 +198,11 @@ def _renew(work: _Work) -> dict[int, Claim]:
     return renewed
 
 
-def _may_go_on(work: _Work, app_pk: int) -> bool:
-    if not work.apps.may_go_on(app_pk):
-        return False
-    return not (work.terms.is_full and is_another_due(work.tx, app_pk, work.now))
+def _going_on(work: _Work) -> set[int]:
+    """The apps whose workers may go on at once, while no other app waits for their places."""
+    app_pks = {report.claim.app.pk for report in work.continuing.values()}
+    waiting = apps_that_wait(work.tx, work.now) if app_pks and work.terms.is_full else set()
+    return {pk for pk in app_pks if work.apps.may_go_on(pk) and not waiting - {pk}}
 
 
 def _has_made_due(held: Held) -> bool:

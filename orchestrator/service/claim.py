@@ -117,9 +117,9 @@ def renew(held: Held, claim: Claim, app: apps.AppFacts, worker_state: str, terms
     )
 
 
-def is_another_due(tx: Transaction, app_pk: int, now: datetime) -> bool:
-    """True if another app's due worker waits for a place."""
-    return any(app.pk != app_pk and _is_due(app, now) and _room(app, now) > 0 for app in apps.due(tx))
+def apps_that_wait(tx: Transaction, now: datetime) -> set[int]:
+    """The apps whose due workers wait for nothing but a place."""
+    return {app.pk for app in apps.due(tx) if _is_due(app, now) and _room(app, now) > 0}
 
 
 def _shares(due_apps: Sequence[apps.DueApp], now: datetime, places: Places, turn: int) -> dict[int, int]:

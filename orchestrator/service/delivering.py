@@ -116,7 +116,4 @@ def _find(tx: Transaction, workspace_id: str, key: str) -> outbox.KnownBatch:
 
 
 def _words(outcome: Response | NoResponse) -> str:
-    if isinstance(outcome, NoResponse):
-        return outcome.message
-    said = " ".join(outcome.body[:400].decode(errors="replace").split())
-    return f"HTTP {outcome.status}{': ' + said if said else ''}"
+    return outcome.message if isinstance(outcome, NoResponse) else str(outcome)

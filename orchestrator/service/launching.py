@@ -109,6 +109,8 @@ def restart(tx: Transaction, definitions: Definitions, found: ExecutionKey) -> H
     verdict = _verdict(tx, definition, (found.task_pk, found.multiple_exec_key), now, but=found.pk)
     held = _hold_with_replaced(tx, definitions, found.pk, verdict)
     held[found.pk].execution.retry()
+    # What the workers failed with belongs to the attempt before.
+    executions.forget_messages(tx, found.pk, held[found.pk].execution.touched)
     match verdict:
         case Refuse():
             raise _refused(tx, verdict)

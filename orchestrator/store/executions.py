@@ -47,6 +47,9 @@ UPDATE worker_states
        progress = coalesce(:progress, progress)
  WHERE execution_pk = :execution_pk AND worker_id = :worker_id"""
 
+_FORGET_MESSAGES = """
+UPDATE worker_states SET message = NULL WHERE execution_pk = :pk AND worker_id IN :worker_ids"""
+
 # SQLite has no arrays to unnest, PostgreSQL no json_each.
 _STATES = {
     Dialect.SQLITE: """
@@ -94,6 +97,11 @@ def put_states(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
 def tell(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
     """Set a worker's state, message and progress; None keeps what is there, an empty message removes it."""
     return tx.run_many(_TELL, rows)
+
+
+def forget_messages(tx: Transaction, pk: int, worker_ids: Iterable[int]) -> None:
+    """Remove what the workers last told."""
+    tx.run(_FORGET_MESSAGES, pk=pk, worker_ids=sorted(worker_ids))
 
 
 def states(tx: Transaction, workers_wanted: Sequence[tuple[int, int]]) -> dict[tuple[int, int], str]:

@@ -110,7 +110,7 @@ async def test_no_claim_commits_after_an_abort(database_url: str) -> None:
         await world.install({"on_multiple_exec": "allow"})
         hand = ByHand(world)
         for _ in range(10):
-            execution = await world.launch(workers={worker_id: "{}" for worker_id in range(1, 10)})
+            execution = await world.launch(workers=dict.fromkeys(range(1, 10), "{}"))
             await asyncio.gather(world.abort(execution), *(hand.claims(2) for _ in range(3)))
             assert {worker["status"] for worker in (await world.workers(execution)).values()} == {"aborted"}
             assert await hand.claims() == ()
@@ -158,6 +158,7 @@ async def test_a_retry_resumes_the_unfinished_workers_from_their_last_applied_st
     assert run.status == "succeeded"
     attempt, message = await app.world.row("SELECT attempt, message FROM executions WHERE id = :id", id=execution)
     assert (attempt, message) == (2, None)
+    assert run.worker["message"] is None, "what it failed with belongs to the attempt before"
     mine = [one for one in run.received if one.worker["worker_id"] == 0]
     assert [(one.worker["step"], one.worker["retry_count"], one.worker["worker_state"]) for one in mine] == [
         (0, 0, {"page": 1}),

@@ -1,4 +1,4 @@
-"""The limits: calls of an app at once and in a window, the sizes of states and answers, idle workers, durations."""
+"""The limits of a task: the sizes of its states and answers, calls that get nowhere, the time that it may take."""
 
 import json
 from collections.abc import AsyncIterator
@@ -10,10 +10,11 @@ import pytest_asyncio
 
 from orchestrator.store.clock import from_micros
 from tests.engine.scripted import Scripted, scripted_world
-from tests.engine.watching import Ticks, Turnstile, count_ticks
-from tests.support.fake_app import HangUp, Received
+from tests.engine.watching import Turnstile
 from tests.support.waiting import eventually
-from tests.support.world import World, running_world
+from tests.support.world import World
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DONE = {"is_done": True}
 AT_ONCE = {"retry": {"initial_delay_secs": 0, "max_delay_secs": 0}, "on_multiple_exec": "allow"}
@@ -25,122 +26,20 @@ SIZES = {
     "items_per_answer": 300,
 }
 
-# Calls of an app
-
-
-async def test_an_app_has_no_more_calls_at_once_than_it_allows(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    turnstile = Turnstile()
-    async with running_world(database_url, turnstile) as world:
-        ticks = count_ticks(monkeypatch, world.node.dispatcher)
-        await world.install(AT_ONCE, max_concurrent_calls=3)
-        executions = [await world.launch() for _ in range(9)]
-        await turnstile.holds(3)
-        await ticks.enough()
-        assert len(turnstile.inside) == 3
-        turnstile.let(1)
-        await eventually(lambda: has_called(world, 4), "a fourth call in the place of the first")
-        turnstile.open()
-        for execution in executions:
-            assert await world.ended(execution) == "succeeded"
-
-        assert turnstile.most == 3
-
-
-async def test_the_limit_of_an_app_counts_the_calls_of_every_node(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    turnstile = Turnstile()
-    async with running_world(database_url, turnstile) as world, world.another_node() as other:
-        loops = [count_ticks(monkeypatch, node.dispatcher) for node in (world.node, other)]
-        await world.install(AT_ONCE, max_concurrent_calls=3)
-        executions = [await world.launch() for _ in range(9)]
-        await turnstile.holds(3)
-        for ticks in loops:
-            await ticks.enough()
-        turnstile.open()
-        for execution in executions:
-            assert await world.ended(execution) == "succeeded"
-
-        assert turnstile.most == 3
-
-
-async def test_an_app_gets_no_more_calls_in_any_window_than_its_rate_limit(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    minute = timedelta(minutes=1)
-    async with running_world(database_url, lambda request: DONE, virtual_time=True) as world:
-        ticks = count_ticks(monkeypatch, world.node.dispatcher)
-        await world.install(AT_ONCE, rate_limit={"calls": 5, "per_secs": 3600})
-        for _ in range(3):
-            await world.launch()
-        await has_had(world, ticks, 3)
-        world.advance(30 * minute)
-        for _ in range(9):
-            await world.launch()
-        await has_had(world, ticks, 5)
-        world.advance(29 * minute)
-        await has_had(world, ticks, 5)
-        # The window is counted in fiftieths, so a call counts for up to 72 seconds longer than an hour.
-        world.advance(3 * minute)
-        await has_had(world, ticks, 8)
-        world.advance(30 * minute)
-        await has_had(world, ticks, 10)
-        world.advance(32 * minute)
-        await has_had(world, ticks, 12)
-
-
-async def test_a_rate_limit_holds_for_a_worker_that_goes_on_at_once(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def endless(request: Received) -> Any:
-        return {"updated_worker_state": {"step": request.worker["step"] + 1}}
-
-    async with running_world(database_url, endless, virtual_time=True) as world:
-        ticks = count_ticks(monkeypatch, world.node.dispatcher)
-        await world.install(AT_ONCE, rate_limit={"calls": 4, "per_secs": 60})
-        await world.launch()
-        for calls in (4, 8, 12):
-            await has_had(world, ticks, calls)
-            world.advance(timedelta(seconds=62))
-
-
-async def test_an_app_that_gave_no_answer_five_times_holds_two_places_until_it_answers(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    turnstile = Turnstile()
-
-    def answer(request: Received) -> Any:
-        if len(world.app.received) <= 5:
-            raise HangUp
-        return turnstile(request)
-
-    async with running_world(database_url, answer, start=False) as world:
-        ticks = count_ticks(monkeypatch, world.node.dispatcher)
-        await world.install(AT_ONCE, max_concurrent_calls=5)
-        executions = [await world.launch() for _ in range(8)]
-        await world.node.start()
-        await turnstile.holds(2)
-        await ticks.enough()
-        assert len(turnstile.inside) == 2
-
-        turnstile.let(1)
-        await turnstile.holds(5)
-        turnstile.open()
-        for execution in executions:
-            assert await world.ended(execution) == "succeeded"
-        assert turnstile.most == 5
-
-
 # Sizes
 
 
-@pytest_asyncio.fixture(loop_scope="function")
-async def small(database_url: str) -> AsyncIterator[Scripted]:
-    async with scripted_world(database_url, limits=SIZES) as scripted:
-        await scripted.world.install(AT_ONCE)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def small(shared_database_url: str) -> AsyncIterator[Scripted]:
+    async with scripted_world(shared_database_url, limits=SIZES) as scripted:
         yield scripted
+
+
+async def fresh_app(small: Scripted) -> str:
+    """Install an app with an empty state; returns its id."""
+    app_id = f"app_small{next(small.numbers)}"
+    await small.world.install(AT_ONCE, app_id=app_id)
+    return app_id
 
 
 def of_bytes(size: int) -> dict[str, str]:
@@ -149,7 +48,7 @@ def of_bytes(size: int) -> dict[str, str]:
 
 
 async def test_states_and_items_may_reach_their_limits(small: Scripted) -> None:
-    full = of_bytes(BYTES)
+    app_id, full = await fresh_app(small), of_bytes(BYTES)
     run = await small.run(
         {
             "is_done": True,
@@ -157,12 +56,13 @@ async def test_states_and_items_may_reach_their_limits(small: Scripted) -> None:
             "new_workers": [{"worker_id": 1, "initial_state": full}],
             "app_state_mutations": [{"operation": "set", "key": key, "value": full[key]} for key in full],
             "items_to_import": [{"kind": "n"}] * 300,
-        }
+        },
+        task_id=f"{app_id}_run",
     )
 
     assert run.status == "succeeded"
     assert (run.state, json.loads(run.workers[1]["state"])) == (full, full)
-    assert json.loads(await small.world.app_state()) == full
+    assert json.loads(await small.world.app_state(app_id)) == full
 
 
 @pytest.mark.parametrize(
@@ -194,31 +94,37 @@ async def test_states_and_items_may_reach_their_limits(small: Scripted) -> None:
 async def test_a_state_over_its_limit_fails_the_worker_at_once(
     small: Scripted, answer: dict[str, Any], words: str
 ) -> None:
-    run = await small.run(answer)
+    app_id = await fresh_app(small)
+    run = await small.run(answer, task_id=f"{app_id}_run")
 
     assert (run.status, run.message) == ("failed", f"worker 0: refused: {words}")
     assert [(call["outcome"], call["message"]) for call in run.calls] == [("failed", f"refused: {words}")]
     assert (run.state, list(run.workers)) == ({}, [0])
-    assert await small.world.app_state() == "{}"
+    assert await small.world.app_state(app_id) == "{}"
 
 
 async def test_an_app_state_that_grows_step_by_step_stops_at_its_limit(small: Scripted) -> None:
+    app_id = await fresh_app(small)
     half = "x" * (BYTES // 2 - 10)
     one, two, three = ({"app_state_mutations": [{"operation": "set", "key": key, "value": half}]} for key in "abc")
-    run = await small.run(one, two, three)
+    run = await small.run(one, two, three, task_id=f"{app_id}_run")
 
     assert run.status == "failed"
     assert "app state would be" in str(run.message)
     assert run.worker["step"] == 2
-    assert list(json.loads(await small.world.app_state())) == ["a", "b"]
+    assert list(json.loads(await small.world.app_state(app_id))) == ["a", "b"]
 
 
 async def test_too_many_items_make_an_answer_invalid(small: Scripted) -> None:
-    run = await small.run({"items_to_import": [{"kind": "n"}] * 301}, {"is_done": True})
+    app_id = await fresh_app(small)
+    run = await small.run({"items_to_import": [{"kind": "n"}] * 301}, DONE, task_id=f"{app_id}_run")
+    left = await small.world.rows(
+        "SELECT 1 FROM import_batches WHERE execution_pk = :pk", pk=await small.world.pk(run.id)
+    )
 
     assert run.calls[0]["message"] == "invalid answer: $.items_to_import: expected at most 300 items, got 301"
     assert [(call["step"], call["outcome"]) for call in run.calls] == [(0, "failed"), (0, "applied")]
-    assert (run.status, await small.world.rows("SELECT 1 FROM import_batches")) == ("succeeded", [])
+    assert (run.status, left) == ("succeeded", [])
 
 
 # Time
@@ -285,7 +191,7 @@ async def has_ended_in_leaps(world: World, execution: str) -> bool:
     assert world.clock is not None
     if worker["status"] == "ready" and from_micros(worker["due_at"]) > world.clock():
         world.advance(timedelta(seconds=1))
-    return worker["status"] == "done"
+    return bool(worker["status"] == "done")
 
 
 async def is_resting(world: World, execution: str) -> bool:
@@ -296,14 +202,3 @@ async def is_resting(world: World, execution: str) -> bool:
 async def is_failing(world: World, execution: str) -> bool:
     (failing,) = await world.row("SELECT failing FROM executions WHERE id = :id", id=execution)
     return bool(failing)
-
-
-async def has_called(world: World, count: int) -> bool:
-    return len(world.app.received) >= count
-
-
-async def has_had(world: World, ticks: Ticks, count: int) -> None:
-    """Wait until the app has had so many calls; it must get no more, however often the node looks."""
-    await eventually(lambda: has_called(world, count), f"{count} calls")
-    await ticks.enough()
-    assert len(world.app.received) == count

@@ -11,11 +11,15 @@ from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.service.apply import apply
 from orchestrator.service.claim import next_claims
 from orchestrator.service.delivering import deliver, take
+from orchestrator.service.report import ReadyAnswer
 from tests.support.fake_app import Received
 from tests.support.waiting import eventually
 from tests.support.world import World, running_world
 
 STEPS = 5
+CUT_ALL = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+ WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 AT_MOST_ONCE = {"delivery": "at_most_once", "retry": {"max_retries": 0}}
 
 
@@ -82,7 +86,7 @@ async def expect_five_steps(world: World, outage: Outage, use_case: Callable[...
 async def test_while_the_database_is_away_everything_waits_and_nothing_is_lost(
     database_url: str, monkeypatch: pytest.MonkeyPatch, use_case: Callable[..., Any], times: int
 ) -> None:
-    short = {"timeout_secs": 0.3}
+    short = {"timeout_secs": 1}
     async with running_world(database_url, five_steps, webhook=short) as world:
         await world.install(AT_MOST_ONCE)
         outage = Outage(monkeypatch, world)
@@ -94,12 +98,38 @@ async def test_while_the_database_is_away_everything_waits_and_nothing_is_lost(
 async def test_a_commit_whose_outcome_is_unknown_is_read_back(
     database_url: str, monkeypatch: pytest.MonkeyPatch, use_case: Callable[..., Any]
 ) -> None:
-    short = {"timeout_secs": 0.3}
+    short = {"timeout_secs": 1}
     async with running_world(database_url, five_steps, webhook=short) as world:
         await world.install(AT_MOST_ONCE)
         outage = Outage(monkeypatch, world)
         outage.after(use_case, 1)
         await expect_five_steps(world, outage, use_case, 1)
+
+
+async def test_an_answer_that_the_database_refuses_fails_its_worker_and_no_other(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_world(database_url, five_steps) as world:
+        await world.install({"on_multiple_exec": "allow"})
+        write = world.database.write
+
+        async def refusing(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            if work is apply and any(
+                one.claim.execution_id == "poison" and isinstance(one.meaning, ReadyAnswer) for one in args[1]
+            ):
+                raise psycopg.DataError("no room for it in a column, says the test")
+            return await write(work, *args, **kwargs)
+
+        monkeypatch.setattr(world.database, "write", refusing)
+        others = [await world.launch() for _ in range(10)]
+        poison = await world.launch(id="poison")
+
+        assert await world.ended(poison) == "failed"
+        assert await world.message(poison) == (
+            "worker 0: refused: the database refuses it: no room for it in a column, says the test"
+        )
+        assert {await world.ended(execution) for execution in others} == {"succeeded"}
+        assert [one.worker["task_exec_id"] for one in world.app.received].count("poison") == 1
 
 
 async def test_connections_that_are_cut_again_and_again_cost_no_step(postgres_url: str) -> None:
@@ -114,7 +144,6 @@ async def test_connections_that_are_cut_again_and_again_cost_no_step(postgres_ur
             "new_workers": spawned if is_first else [],
         }
 
-    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     async with running_world(postgres_url, answer) as world:
         await world.install()
         execution = await world.launch()
@@ -126,7 +155,7 @@ async def test_connections_that_are_cut_again_and_again_cost_no_step(postgres_ur
                     return len(world.app.received) >= wanted
 
                 await eventually(has_gone_on, f"{round_ * 20} calls")
-                await connection.execute(cut)
+                await connection.execute(CUT_ALL)
         await eventually(lambda: is_over(world, execution), "the end")
 
         assert await world.status(execution) == "succeeded", await world.message(execution)

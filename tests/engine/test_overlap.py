@@ -1,24 +1,15 @@
-"""Overlapping launches: the four policies, by hand, at a later time, by retry and at the same instant."""
+"""Overlapping launches: the four policies, by hand, at a later time and by retry."""
 
-import asyncio
-from collections import Counter
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
-from orchestrator.domain.errors import AlreadyRunning, Conflict, Invalid
-from orchestrator.runtime.identifiers import new_id
-from orchestrator.service import launching
-from orchestrator.service.launching import LaunchOrder
-from orchestrator.store import lookups
-from orchestrator.store.database import Database, DatabaseOptions
-from orchestrator.store.transaction import Transaction
-from tests.engine.by_hand import ByHand
+from orchestrator.domain.errors import AlreadyRunning, Invalid
 from tests.support.fake_app import Received, Reply
 from tests.support.waiting import eventually
-from tests.support.world import WORKSPACE, World, running_world
+from tests.support.world import World, running_world
 
 POLICIES = ("allow", "discard_new", "retry_later", "abort_existing")
 TASKS = [{"id": f"app_test_{policy}", "on_multiple_exec": policy} for policy in POLICIES]
@@ -89,13 +80,14 @@ async def test_one_with_nothing_left_but_deliveries_no_longer_counts(database_ur
         later = await world.launch("app_test_retry_later", multiple_exec_key="k")
         waits = await world.launch("app_test_retry_later", multiple_exec_key="k")
 
-        async def has_worked(execution_id: str) -> bool:
-            return (await world.workers(execution_id))[0]["status"] == "done"
-
         for execution_id in (first, later, waits):
-            await eventually(lambda execution_id=execution_id: has_worked(execution_id), f"the work of {execution_id}")
+            await eventually(partial(has_worked, world, execution_id), f"the work of {execution_id}")
         second = await world.launch("app_test_discard_new")
         assert await statuses(world, first, later, waits, second) == ["running"] * 4
+
+
+async def has_worked(world: World, execution_id: str) -> bool:
+    return [worker["status"] for worker in (await world.workers(execution_id)).values()] == ["done"]
 
 
 async def test_what_has_waited_starts_when_the_other_ends_in_whatever_way(database_url: str) -> None:
@@ -212,84 +204,6 @@ async def test_a_retry_obeys_the_policy(database_url: str) -> None:
         await world.abort(running["retry_later"])
         world.node.wake()
         await until(world, failed["retry_later"], "running")
-
-
-# At the same instant
-
-
-class Nodes:
-    """Several connections to one database, as several servers have."""
-
-    def __init__(self, world: World, databases: list[Database]) -> None:
-        self._world = world
-        self._databases = databases
-
-    async def launch(self, count: int, task_id: str, **order: Any) -> list[str | Conflict]:
-        """Launch from each in turn, all at once."""
-        launches = (
-            self._launch(self._databases[number % len(self._databases)], task_id, order) for number in range(count)
-        )
-        return await asyncio.gather(*launches)
-
-    async def _launch(self, database: Database, task_id: str, order: dict[str, Any]) -> str | Conflict:
-        def use_case(tx: Transaction) -> str:
-            task = lookups.task_key(tx, WORKSPACE, task_id)
-            assert task is not None
-            wanted = LaunchOrder(WORKSPACE, task.app_pk, task.pk, task.version_pk, **order)
-            return launching.launch(tx, self._world.node.definitions, wanted, new_id).id
-
-        try:
-            return await database.write(use_case)
-        except Conflict as conflict:
-            return conflict
-
-
-async def test_launches_at_the_same_instant_obey_the_policy_too(database_url: str) -> None:
-    async with AsyncExitStack() as stack:
-        world = await stack.enter_async_context(running_world(database_url, rest, start=False))
-        databases = [Database(DatabaseOptions(database_url, pool_size=4)) for _ in range(2)]
-        for database in databases:
-            stack.push_async_callback(database.close)
-        nodes = Nodes(world, databases)
-        await world.install(*TASKS)
-        for policy, expected in (
-            ("allow", {"running": 8}),
-            ("discard_new", {"running": 1, "refused": 7}),
-            ("retry_later", {"running": 1, "pending": 1, "refused": 6}),
-            ("abort_existing", {"running": 1, "aborted": 7}),
-        ):
-            results = await nodes.launch(8, f"app_test_{policy}")
-            found = Counter(
-                [await world.status(result) if isinstance(result, str) else "refused" for result in results]
-            )
-            assert found == expected, policy
-            assert all(isinstance(result, str | AlreadyRunning) for result in results)
-
-        same_id = await nodes.launch(6, "app_test_allow", id="the-one")
-        assert [result for result in same_id if isinstance(result, str)] == ["the-one"]
-        conflicts = [result for result in same_id if not isinstance(result, str)]
-        assert {str(conflict) for conflict in conflicts} == {"there is an execution the-one already"}
-        numbers = [number for (number,) in await world.rows("SELECT number FROM executions ORDER BY pk")]
-        assert len(numbers) == len(set(numbers)) == 8 + 1 + 2 + 8 + 1
-
-
-async def test_two_nodes_that_promote_at_once_start_one(database_url: str) -> None:
-    async with AsyncExitStack() as stack:
-        world = await stack.enter_async_context(running_world(database_url, rest, start=False))
-        await world.install(*TASKS)
-        other = Database(DatabaseOptions(database_url, pool_size=4))
-        stack.push_async_callback(other.close)
-        first = await world.launch("app_test_retry_later")
-        waiting = await world.launch("app_test_retry_later")
-        pk = await world.pk(waiting)
-        definitions = world.node.definitions
-        assert not await world.database.write(launching.promote, definitions, pk)
-        await world.abort(first)
-
-        promotions = [database.write(launching.promote, definitions, pk) for database in (world.database, other) * 3]
-        assert Counter(await asyncio.gather(*promotions)) == {True: 1, False: 5}
-        assert await world.status(waiting) == "running"
-        assert len(await ByHand(world).claim()) == 1
 
 
 @pytest.mark.parametrize("execution_id", ["a:b", "", "   ", "x" * 129])

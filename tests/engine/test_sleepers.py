@@ -105,12 +105,12 @@ async def test_an_idle_node_looks_once_in_a_poll_interval(crowded: Scripted, mon
     began = clock()
 
     async def ticked_often() -> bool:
-        return ticks.count >= 10
+        return ticks.count >= 7
 
-    await eventually(ticked_often, "ten ticks")
+    await eventually(ticked_often, "seven ticks")
 
-    # Ten ticks end nine whole intervals; a busy machine only makes them longer.
-    assert clock() - began >= 9 * POLL_SECS / 2, "it looks more than twice in an interval"
+    # Seven ticks end six whole intervals; a busy machine only makes them longer.
+    assert clock() - began >= 6 * POLL_SECS / 2, "it looks more than twice in an interval"
 
 
 async def test_the_one_that_is_due_is_called(crowded: Scripted) -> None:

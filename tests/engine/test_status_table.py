@@ -1,4 +1,7 @@
-"""What came back: every row of the status table, over real sockets."""
+"""What came back: every row of the status table, over real sockets.
+
+Over 300 lines: it is one table of the protocol, and nobody would look for half of it elsewhere.
+"""
 
 import asyncio
 import gzip
@@ -227,6 +230,22 @@ async def test_other_statuses_call_the_same_step_again(app: Scripted, status: in
         assert (call["failure"], call["http_status"]) == ("redirect" if redirect else "status", status)
         assert call["message"] == words
     assert not [one for one in app.world.collector.received if one.path.endswith("/elsewhere")]
+
+
+@pytest.mark.parametrize(
+    "body", [b"\x00", b"a\x00b\x1b[31m\xff\r\nc" * 100, "\ud800é".encode("utf-8", "surrogatepass")]
+)
+async def test_whatever_bytes_an_error_page_holds_it_is_retried_and_quoted_in_plain_text(
+    app: Scripted, body: bytes
+) -> None:
+    run = await app.run(Reply(502, body), DONE)
+
+    assert run.status == "succeeded"
+    assert [call["outcome"] for call in run.calls] == ["failed", "applied"]
+    message = run.calls[0]["message"]
+    assert message.startswith("HTTP 502")
+    assert message.isprintable()
+    assert len(message) < 220
 
 
 @pytest.mark.parametrize(

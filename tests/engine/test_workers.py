@@ -132,7 +132,7 @@ async def test_who_waits_when_all_others_have_ended_is_called_with_their_results
 
 
 async def test_results_come_again_until_the_step_is_closed_without_an_error(app: Scripted) -> None:
-    steps = ({**spawn(1), **WAIT}, Reply(503), {"is_error": True}, {}, DONE)
+    steps: Any = ({**spawn(1), **WAIT}, Reply(503), {"is_error": True}, {}, DONE)
     run = await app.run(*steps, task_id="app_patient_run")
 
     calls = [

@@ -24,18 +24,19 @@ policies = st.builds(
 failures = st.builds(
     Unsuccessful,
     st.just("it failed"),
-    is_final=st.booleans(),
+    is_final=st.sampled_from([False, False, False, True]),
     is_answered=st.booleans(),
     is_sent=st.booleans(),
     retry_after=st.sampled_from([None, timedelta(), timedelta(minutes=5)]),
 )
-rests: list[dict[str, Any]] = [{}, {"is_done": True}, {"wait_for_workers": True}, {"await_callback": {}}]
+done = {"is_done": True}
+rests: list[dict[str, Any]] = [{}, done, done, {"wait_for_workers": True}, {"await_callback": {}}]
 answers = st.builds(
     operator.or_,
     st.fixed_dictionaries(
         {},
         optional={
-            "is_error": st.booleans(),
+            "is_error": st.sampled_from([False, False, True]),
             "delay_next_request_in_secs": st.sampled_from([0, 1, 600]),
             "new_workers": st.lists(st.integers(1, 9), max_size=4).map(lambda ids: spawning(*ids)),
             "progress": st.just({"current": 1}),

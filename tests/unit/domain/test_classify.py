@@ -73,11 +73,18 @@ def test_retry_after_is_honoured_where_it_means_something(status: int) -> None:
     assert meaning_of(status, retry_after=SOON) == Unanswered(FailureKind.STATUS, expected)
 
 
-@pytest.mark.parametrize("kind", FailureKind)
+@pytest.mark.parametrize("kind", sorted(set(FailureKind) - {FailureKind.LOST}))
 @pytest.mark.parametrize("sent", [True, False])
 def test_no_answer_is_called_again_knowing_what_was_sent(kind: FailureKind, sent: bool) -> None:
     meaning = classify(NoResponse(kind, "nobody there", sent), DEFAULT_LIMITS)
     assert meaning == Unanswered(kind, Unsuccessful("nobody there", is_answered=False, is_sent=sent))
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_a_call_that_its_node_has_cut_off_is_called_again_at_once(sent: bool) -> None:
+    meaning = classify(NoResponse(FailureKind.LOST, "going down", sent), DEFAULT_LIMITS)
+    lost = Unsuccessful("going down", is_answered=False, is_sent=sent, retry_after=timedelta())
+    assert meaning == Unanswered(FailureKind.LOST, lost)
 
 
 def test_an_error_page_is_quoted_but_not_whole() -> None:

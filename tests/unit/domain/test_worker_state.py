@@ -27,7 +27,8 @@ def test_spawned_workers_bring_their_own_and_the_first_of_two_counts() -> None:
 
 def test_a_state_over_its_limit_is_refused_and_the_worker_is_named() -> None:
     large = {"key": "123"}
-    with pytest.raises(StateRefused, match=r"^the state of worker 7 would be 13 bytes; its limit is 12$"):
+    message = r"^the state of worker 7 would be 13 bytes; its limit is 12 \(its largest key is 'key'\)$"
+    with pytest.raises(StateRefused, match=message):
         new_states(answer(updated_worker_state=large), 7, "{}", LIMITS)
     with pytest.raises(StateRefused, match=r"^the initial state of worker 3 would be 13 bytes"):
         new_states(answer(new_workers=[{"worker_id": 3, "initial_state": large}]), 7, "{}", LIMITS)

@@ -507,7 +507,6 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_task_versions_task_pk"), ["task_pk"], unique=False)
 
 
-
 def downgrade() -> None:
     with op.batch_alter_table("task_versions", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_task_versions_task_pk"))
