@@ -10,7 +10,7 @@ from orchestrator.runtime.identifiers import new_id
 from orchestrator.service import launching
 from orchestrator.service.launching import LaunchOrder
 from orchestrator.store import lookups
-from orchestrator.store.database import Database, DatabaseOptions
+from orchestrator.store.database import Database
 from orchestrator.store.transaction import Transaction
 from tests.engine.by_hand import ByHand
 from tests.support.fake_app import Received
@@ -54,10 +54,7 @@ class Nodes:
 async def test_launches_at_the_same_instant_obey_the_policy_too(database_url: str) -> None:
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(running_world(database_url, never, start=False))
-        databases = [Database(DatabaseOptions(database_url, pool_size=4)) for _ in range(2)]
-        for database in databases:
-            stack.push_async_callback(database.close)
-        nodes = Nodes(world, databases)
+        nodes = Nodes(world, [world.database, await stack.enter_async_context(world.another_database())])
         await world.install(*TASKS)
         for policy, expected in (
             ("allow", {"running": 8}),
@@ -84,8 +81,7 @@ async def test_two_nodes_that_promote_at_once_start_one(database_url: str) -> No
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(running_world(database_url, never, start=False))
         await world.install(*TASKS)
-        other = Database(DatabaseOptions(database_url, pool_size=4))
-        stack.push_async_callback(other.close)
+        other = await stack.enter_async_context(world.another_database())
         first = await world.launch("app_test_retry_later")
         waiting = await world.launch("app_test_retry_later")
         pk = await world.pk(waiting)

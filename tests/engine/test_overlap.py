@@ -86,6 +86,11 @@ async def test_one_with_nothing_left_but_deliveries_no_longer_counts(database_ur
         assert await statuses(world, first, later, waits, second) == ["running"] * 4
 
 
+async def is_at_rest(world: World, execution_id: str) -> bool:
+    worker = (await world.workers(execution_id))[0]
+    return (worker["step"], worker["status"]) == (1, "ready")
+
+
 async def has_worked(world: World, execution_id: str) -> bool:
     return [worker["status"] for worker in (await world.workers(execution_id)).values()] == ["done"]
 
@@ -98,6 +103,7 @@ async def test_what_has_waited_starts_when_the_other_ends_in_whatever_way(databa
         await world.abort(first)
         world.node.wake()
         await until(world, second, "running")
+        await eventually(partial(is_at_rest, world, second), f"the rest of {second}")
 
         world.app.handler = lambda request: Reply(400)
         third = await world.launch("app_test_retry_later")

@@ -9,7 +9,6 @@ from orchestrator.domain.states import AppStatus
 from orchestrator.runtime.identifiers import new_id
 from orchestrator.service import apps, scheduling, tasks
 from orchestrator.store.clock import from_micros
-from orchestrator.store.database import Database, DatabaseOptions
 from tests.support.fake_app import Received
 from tests.support.waiting import eventually
 from tests.support.world import WORKSPACE, World, running_world
@@ -255,8 +254,7 @@ async def test_the_policies_by_schedule(database_url: str) -> None:
 async def test_a_slot_is_launched_once_when_nodes_race_for_it(database_url: str) -> None:
     async with running_world(database_url, rest, start=False, virtual_time=True) as world:
         await world.install(every_minute(on_multiple_exec="allow"))
-        other = Database(DatabaseOptions(database_url, pool_size=4), world.clock)
-        try:
+        async with world.another_database() as other:
             for count in (1, 2, 3):
                 world.advance(MINUTE)
                 [task_pk] = await world.database.read(scheduling.due_tasks)
@@ -266,14 +264,12 @@ async def test_a_slot_is_launched_once_when_nodes_race_for_it(database_url: str)
                 ]
                 assert sorted(await asyncio.gather(*launches)) == [False] * 7 + [True]
                 assert len(await executions(world)) == count
-        finally:
-            await other.close()
 
 
-async def test_two_whole_nodes_launch_each_slot_once(database_url: str) -> None:
+async def test_two_whole_nodes_launch_each_slot_once(postgres_url: str) -> None:
     quick = {"poll_interval_secs": 0.02}
     async with (
-        running_world(database_url, done, virtual_time=True, engine=quick) as world,
+        running_world(postgres_url, done, virtual_time=True, engine=quick) as world,
         world.another_node() as other,
     ):
         await world.install(every_minute(on_multiple_exec="allow"))

@@ -32,7 +32,7 @@ LIMITS = {"answer_bytes": 65_536, "worker_state_bytes": 2048, "app_state_bytes":
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def app(shared_database_url: str) -> AsyncIterator[Scripted]:
-    async with scripted_world(shared_database_url, webhook={"timeout_secs": 0.5}, limits=LIMITS) as scripted:
+    async with scripted_world(shared_database_url, webhook={"timeout_secs": 1}, limits=LIMITS) as scripted:
         await scripted.world.install(
             {"retry": ONE_RETRY, "on_multiple_exec": "allow"},
             {
@@ -251,7 +251,7 @@ async def test_whatever_bytes_an_error_page_holds_it_is_retried_and_quoted_in_pl
 @pytest.mark.parametrize(
     ("step", "failure", "status", "words"),
     [
-        (hang, "timeout", None, "no complete answer within 0.5 s"),
+        (hang, "timeout", None, "no complete answer within 1 s"),
         (HangUp, "connection_reset", None, "the server closed the connection"),
         (Reply(200, b"x", {"Content-Length": "200000"}), "oversize", 200, "over the limit of 65,536 bytes"),
         (Reply(200, b"x" * 65_537), "oversize", 200, "over the limit of 65,536 bytes"),
@@ -378,7 +378,7 @@ async def test_a_call_carries_what_the_protocol_says(app: Scripted) -> None:
     worker = first.worker
     assert (worker["task_id"], worker["task_name"], worker["task_exec_id"]) == ("app_test_run", "Run", run.id)
     assert (worker["worker_id"], worker["worker_state"]) == (0, {"in": [1, "é"]})
-    assert (worker["timeout_in_ms"], worker["workers"]) == (500, {"0": "calling"})
+    assert (worker["timeout_in_ms"], worker["workers"]) == (1000, {"0": "calling"})
     created = datetime.fromisoformat(worker["task_exec_created_at"])
     assert worker["task_exec_created_at"].endswith("Z")
     assert abs(datetime.now(UTC) - created) < timedelta(minutes=1)

@@ -16,6 +16,7 @@ from orchestrator.service.vault import Vault, check_master_key
 from orchestrator.settings import Settings, load_settings
 from orchestrator.store import lookups, schema
 from orchestrator.store.database import Database, DatabaseOptions
+from orchestrator.store.dialect import Dialect
 from orchestrator.store.transaction import Transaction
 from tests.support.fake_app import FakeApp, Handler, running_app
 from tests.support.waiting import eventually
@@ -53,6 +54,18 @@ class World:
         assert self.clock is not None, "this world was opened without virtual_time"
         self.clock.shift += by
         self.node.wake()
+
+    @asynccontextmanager
+    async def another_database(self) -> AsyncIterator[Database]:
+        """Another server's way to the database. SQLite admits one server: there, its own transactions race."""
+        if self.database.dialect is Dialect.SQLITE:
+            yield self.database
+            return
+        database = Database(DatabaseOptions(self.url, pool_size=4), self.clock)
+        try:
+            yield database
+        finally:
+            await database.close()
 
     @asynccontextmanager
     async def another_node(self, *, start: bool = True, **settings: Any) -> AsyncIterator[Node]:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from app_sdk.protocol.answer import Answer
+from orchestrator.domain.consequence import CallAgain, Fail, Finish
 from orchestrator.domain.errors import Conflict
 from orchestrator.domain.execution import Execution
 from orchestrator.domain.policy import TaskPolicy
@@ -43,6 +44,8 @@ class Observed:
         self._fenced: set[Claim] = set()
         self._applied = dict.fromkeys(range(10), 0)
         self._claimed = dict.fromkeys(range(10), 0)
+        self._done: set[int] = set()
+        self._refused: set[int] = set()
 
     def in_status(self, *statuses: WorkerStatus) -> list[int]:
         return [id_ for id_, worker in sorted(self.execution.workers.items()) if worker.status in statuses]
@@ -101,6 +104,33 @@ class Observed:
         assert not self.execution.holds(*claim), "an answer is applied once"
         asked = {new.worker_id for new in answer.new_workers}
         assert set(self.execution.workers) - existing <= closed.spawned <= asked
+        self._done -= closed.spawned
+        if answer.is_done and not answer.is_error and not self.execution.policy.is_async:
+            self._done.add(worker_id)
+
+    def call_back(self, worker_id: int, meaning: CallAgain | Finish | Fail) -> None:
+        with self.verb():
+            self.execution.take_callback(worker_id, meaning, self.now)
+        if isinstance(meaning, Finish):
+            self._done.add(worker_id)
+
+    def refuse(self, worker_id: int) -> None:
+        calling = self.in_status(CALLING)
+        with self.verb():
+            self.execution.refuse_batch(worker_id, "the collector refused it", self.now)
+        self._refused.add(worker_id)
+        if worker_id in calling:
+            assert worker_id in self.in_status(CALLING), "a call in flight is answered first"
+
+    def clear(self, worker_id: int) -> None:
+        with self.verb():
+            self.execution.clear_refusal(worker_id)
+        self._refused.discard(worker_id)
+
+    def deliver(self, worker_id: int) -> None:
+        with self.verb():
+            self.execution.deliver(worker_id, self.now)
+        self._refused.discard(worker_id)
 
     def abort(self) -> None:
         if self.execution.has_ended:
@@ -116,7 +146,7 @@ class Observed:
         """Only what has failed or was aborted, with no batch refused, and exactly its unfinished workers."""
         execution, before = self.execution, deepcopy(self.execution.workers)
         may_be = execution.status in (ExecutionStatus.FAILED, ExecutionStatus.ABORTED)
-        if not may_be or any(worker.refused for worker in before.values()):
+        if not may_be or self._refused:
             with self.verb(), pytest.raises(Conflict):
                 execution.retry()
             return
@@ -130,7 +160,7 @@ class Observed:
             if old.status is DONE:
                 assert new == old
             else:
-                assert new.status is (DONE if old.finished else READY)
+                assert new.status is (DONE if id_ in self._done else READY)
                 assert (new.retry_count, new.due_at) == (0, None)
 
     def check(self) -> None:
@@ -168,6 +198,7 @@ class Observed:
             assert execution.message
 
     def _check_not_stuck(self) -> None:
+        assert self._refused <= set(self.in_status(CALLING, FAILED, ABORTED))
         if self.execution.failing:
             assert self.in_status(CALLING)
             assert not self.in_status(READY, AWAITING, WAITING)

@@ -63,26 +63,25 @@ class ExecutionMachine(RuleBasedStateMachine):
     @rule(pick=picks, comes=st.booleans(), succeeded=st.booleans(), resume=st.booleans())
     def a_wait_for_a_callback_ends(self, pick: int, comes: bool, succeeded: bool, resume: bool) -> None:
         ids = self.seen.in_status(AWAITING)
-        worker_id, now = ids[pick % len(ids)], self.seen.now
-        meaning = of_callback(succeeded=succeeded, resume=resume, now=now)
-        with self.seen.verb():
-            if comes:
-                self.execution.take_callback(worker_id, meaning, now)
-            else:
-                self.execution.time_out_await(worker_id, now)
+        worker_id = ids[pick % len(ids)]
+        if comes:
+            meaning = of_callback(succeeded=succeeded, resume=resume, now=self.seen.now)
+            self.seen.call_back(worker_id, meaning)
+        else:
+            with self.seen.verb():
+                self.execution.time_out_await(worker_id, self.seen.now)
 
     @precondition(lambda self: self.execution.undelivered)
     @rule(pick=picks, is_refused=st.booleans())
     def the_collector_answers(self, pick: int, is_refused: bool) -> None:
         owing = [worker for _, worker in sorted(self.execution.workers.items()) if worker.undelivered]
         worker = owing[pick % len(owing)]
-        with self.seen.verb():
-            if is_refused and worker.refused is None:
-                self.execution.refuse_batch(worker.worker_id, "the collector refused it", self.seen.now)
-            elif worker.refused is not None and pick % 2:
-                self.execution.clear_refusal(worker.worker_id)
-            else:
-                self.execution.deliver(worker.worker_id, self.seen.now)
+        if is_refused and worker.refused is None:
+            self.seen.refuse(worker.worker_id)
+        elif worker.refused is not None and pick % 2:
+            self.seen.clear(worker.worker_id)
+        else:
+            self.seen.deliver(worker.worker_id)
 
     @rule(what=st.sampled_from([ABORT, RETRY, LOOK_AT_DEADLINE]), pick=picks)
     def somebody_intervenes(self, what: str, pick: int) -> None:
@@ -128,7 +127,7 @@ class ExecutionMachine(RuleBasedStateMachine):
     def _finish_what_can_be(self) -> None:
         for id_, worker in sorted(self.execution.workers.items()):
             while worker.undelivered:
-                self.execution.deliver(id_, self.seen.now)
+                self.seen.deliver(id_)
             if worker.status is AWAITING:
                 self.execution.time_out_await(id_, self.seen.now)
         for id_ in self.seen.due():
