@@ -37,9 +37,9 @@ demo: $(INSTALLED) ## Import a real data set with ten workers; KEEP=1 leaves it 
 test: $(INSTALLED) ## Every test, on SQLite and on PostgreSQL
 	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
-quick: $(INSTALLED) ## Before each commit, in under a minute: the unit tests, then all but the slow ones
-	$(BIN)/pytest --quiet tests/unit $(ARGS)
-	$(BIN)/pytest $(PARALLEL) -m "not slow" --ignore tests/unit $(ARGS)
+quick: $(INSTALLED) ## Before each commit, in under a minute: all but the slow tests; PostgreSQL on the main path only
+	$(BIN)/pytest --quiet $(PARALLEL) -m "not slow" -k "not postgresql or main_path" \
+		--ignore tests/engine/caller --ignore tests/architecture $(ARGS)
 
 check: $(INSTALLED) ## The lock, format, lint, types, layers
 	$(BIN)/uv lock --check --offline --no-cache --quiet

@@ -6,7 +6,7 @@ from typing import Any
 from tests.support.fake_app import Received
 from tests.support.world import running_world
 
-STEPS = 60
+STEPS = 30
 
 
 def count_up(request: Received) -> Any:
@@ -20,13 +20,14 @@ def count_up(request: Received) -> Any:
             {"operation": "increment", "key": "total", "value": 1},
             {"operation": "increment", "key": f"worker {worker['worker_id']}", "value": 1},
         ],
-        "items_to_import": [{"kind": "step", "step": step}] if step % 20 == 0 else [],
+        "items_to_import": [{"kind": "step", "step": step}] if step % 10 == 0 else [],
         "new_workers": spawn if worker["worker_id"] == 0 and step == 1 else [],
     }
 
 
 async def test_ten_workers_on_two_nodes_lose_no_mutation_and_repeat_no_step(postgres_url: str) -> None:
-    async with running_world(postgres_url, count_up) as world, world.another_node() as other:
+    few = {"concurrency": 6}
+    async with running_world(postgres_url, count_up, engine=few) as world, world.another_node() as other:
         await world.install({"on_multiple_exec": "allow"})
         executions = [await world.launch() for _ in range(2)]
         other.wake()
@@ -42,7 +43,7 @@ async def test_ten_workers_on_two_nodes_lose_no_mutation_and_repeat_no_step(post
         outcomes = await world.rows("SELECT outcome, count(*), count(DISTINCT node) FROM calls GROUP BY outcome")
         assert outcomes == [("applied", 20 * STEPS, 2)]
         delivered = Counter(request.headers["idempotency-key"] for request in world.collector.received)
-        assert (len(delivered), set(delivered.values())) == (20 * STEPS // 20, {1})
+        assert (len(delivered), set(delivered.values())) == (20 * STEPS // 10, {1})
 
 
 async def test_an_execution_ends_once_though_its_last_workers_end_at_the_same_instant(postgres_url: str) -> None:
