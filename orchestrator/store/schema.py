@@ -22,7 +22,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 def upgrade(options: DatabaseOptions) -> None:
     """Bring the schema to this version's; safe to run again. Raises DatabaseUnavailable."""
-    with _connected(options) as connection:
+    with connected(options) as connection:
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
@@ -30,7 +30,7 @@ def upgrade(options: DatabaseOptions) -> None:
 
 def current(options: DatabaseOptions) -> str | None:
     """The revision that the database is at; None for an empty one. Raises DatabaseUnavailable."""
-    with _connected(options) as connection:
+    with connected(options) as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
@@ -58,7 +58,8 @@ def _config() -> Config:
 
 
 @contextmanager
-def _connected(options: DatabaseOptions) -> Iterator[Connection]:
+def connected(options: DatabaseOptions) -> Iterator[Connection]:
+    """A connection in a transaction of its own, for work on the schema. Raises DatabaseUnavailable."""
     url = options.url
     if options.dialect is Dialect.POSTGRESQL:
         url = url.replace("postgresql://", "postgresql+psycopg://", 1)
