@@ -102,7 +102,8 @@ class ScheduleManifest(_Manifested):
 
     cron: Annotated[str, AfterValidator(_known_cron)] | None = None
     timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
-    interval_secs: PositiveSeconds | None = None
+    # A shorter one would be over before a launch is; and below a microsecond it would be no time at all.
+    interval_secs: Annotated[float, Field(ge=0.001, le=_TEN_YEARS_SECS, allow_inf_nan=False)] | None = None
     jitter_secs: Seconds = 0
     catch_up: Literal["latest", "all", "none"] = "latest"
 

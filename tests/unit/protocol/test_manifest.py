@@ -122,7 +122,7 @@ def test_the_schedule_of_a_task(fields: dict[str, Any], schedule: ScheduleManife
         ({"schedule": {}}, ".schedule", "give either cron or interval_secs"),
         ({"schedule": {"cron": "* * * * *", "interval_secs": 5}}, ".schedule", "give either"),
         ({"schedule": {"interval_secs": 5, "timezone": "UTC"}}, ".schedule", "intervals run in UTC"),
-        ({"schedule": {"interval_secs": 0}}, ".schedule.interval_secs", "greater than 0"),
+        ({"schedule": {"interval_secs": 0}}, ".schedule.interval_secs", "greater than or equal to 0.001"),
         ({"schedule": {"interval_secs": 1e300}}, ".schedule.interval_secs", "less than"),
         ({"schedule": {"cron": "* * *"}}, ".schedule.cron", "five fields"),
         ({"schedule": {"cron": "@daily"}}, ".schedule.cron", "five fields"),
