@@ -6,7 +6,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, Field
 
-from app_sdk import App, Context, Continue, Done, Result, Retry
+from app_sdk import App, Context, Continue, Done, Fail, Result, Retry
 from sample_apps.rate_limited_export.countries import pages
 
 APP_ID = "app_export"
@@ -29,6 +29,8 @@ def build_app(upstream: httpx.AsyncClient) -> App:
     async def export_countries(ctx: Context[ExportState]) -> Result:
         """Export 252 countries, page by page, as fast as the upstream takes them."""
         number = ctx.state.exported
+        if number >= len(pages()):
+            return Fail(f"there are {len(pages())} pages; the state says that {number} are exported")
         address = f"exports/{quote(ctx.execution_id, safe='')}"
         response = await upstream.put(f"{address}/pages/{number}", json=pages()[number])
         if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
