@@ -1,4 +1,4 @@
-"""Talking to an orchestrator from a program: install, launch, look, wait, abort, retry."""
+"""Talking to an orchestrator from a program: install, launch, look, wait, abort, retry, resume."""
 
 import random
 import time
@@ -48,6 +48,13 @@ class LaunchOptions(TypedDict):
     id: NotRequired[str]
     name: NotRequired[str]
     workers: NotRequired[list[dict[str, Any]]]
+
+
+class ResumeOptions(TypedDict):
+    """What the execution that goes on from an earlier call may be given of its own."""
+
+    id: NotRequired[str]
+    name: NotRequired[str]
 
 
 class Client:
@@ -128,6 +135,17 @@ class Client:
     def retry(self, execution_id: str) -> Execution:
         """Have a failed or aborted execution go on where it was."""
         return Execution.model_validate(self._call("POST", f"{_path(execution_id)}/retry", {}))
+
+    def resume(
+        self, execution_id: str, call: str, *, idempotency_key: str | None = None, **options: Unpack[ResumeOptions]
+    ) -> Execution:
+        """Launch anew from an earlier call, named as the list of calls has it ("0.12"), as everything stood then.
+
+        What later answers imported and changed stays; the result's `resumed_from` tells how much that is.
+        """
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        body = {"call": call} | options
+        return Execution.model_validate(self._call("POST", f"{_path(execution_id)}/resume", body, headers))
 
     def close(self) -> None:
         """Close the connections."""

@@ -34,7 +34,7 @@ def payload_body(
         "workers": {str(one): workers[one].status.value for one in sorted(workers)},
         "callback_url": f"{_SERVER}/callback/{launch.execution_id}/{worker.worker_id}/{worker.step}",
     }
-    if worker.released:
+    if worker.is_released:
         turn["worker_results"] = _results(workers, worker.worker_id, books)
     if callback is not None:
         turn["callback"] = callback

@@ -17,7 +17,7 @@ class _Id(Convertor[str]):
 
 
 class _ExecutionId(_Id):
-    regex = _not_before("calls", "logs", "events", "abort", "retry")
+    regex = _not_before("calls", "logs", "events", "abort", "retry", "resume")
 
 
 class _TaskId(_Id):

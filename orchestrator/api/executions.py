@@ -8,14 +8,16 @@ from fastapi import Depends, Query, Response
 
 from orchestrator.api.addresses import EXECUTION, EXECUTION_THEN
 from orchestrator.api.answers import json_answer, listing
+from orchestrator.api.context import ApiContext
 from orchestrator.api.deps import Authenticated, Changing, Context, Paging, Posting
 from orchestrator.api.routes import guarded_router
 from orchestrator.api.shapes import executions as shapes
 from orchestrator.api.shapes import launches, records
 from orchestrator.api.shapes.parts import Instant, Listing
-from orchestrator.service import annotating, ending, execution_queries, launching, orders
+from orchestrator.service import annotating, ending, execution_queries, launching, orders, resuming
 from orchestrator.service.execution_queries import ExecutionQuery
 from orchestrator.service.idempotency import Reply, Work
+from orchestrator.service.launching import LaunchOrder
 from orchestrator.service.tokens import Caller
 from orchestrator.store.transaction import Transaction
 
@@ -42,9 +44,7 @@ async def launch_execution(body: launches.Launch, context: Context, caller: Auth
     checked = orders.check(body.request(body.task_id), context.limits)
 
     def work(tx: Transaction) -> Reply:
-        order = orders.order(tx, caller, checked)
-        launched = launching.launch(tx, context.definitions, order, context.new_id)
-        return Reply(201, _shown(tx, caller, launched.id), location=f"/v1/executions/{quote(launched.id)}")
+        return _launched(tx, context, caller, orders.order(tx, caller, checked))
 
     return await write(work, wakes=True)
 
@@ -120,6 +120,28 @@ async def retry_execution(execution_id: str, context: Context, caller: Authentic
         ending.retry(tx, context.definitions, caller.workspace_id, execution_id)
 
     return await write(_then_shown(change, caller, execution_id), wakes=True)
+
+
+@router.post(EXECUTION_THEN + "/resume", status_code=201, response_model=shapes.Execution)
+async def resume_execution(
+    execution_id: str, body: launches.Resume, context: Context, caller: Authenticated, write: Posting
+) -> Response:
+    """Launch anew from an earlier call: each worker begins as it stood when that call was made.
+
+    Nothing is undone: `resumed_from.since` tells what later answers have imported and changed.
+    """
+    past = await context.database.read(resuming.look_back, caller.scope, execution_id, body.call)
+
+    def work(tx: Transaction) -> Reply:
+        order = resuming.order(tx, caller, past, body.id, body.name)
+        return _launched(tx, context, caller, order)
+
+    return await write(work, wakes=True)
+
+
+def _launched(tx: Transaction, context: ApiContext, caller: Caller, order: LaunchOrder) -> Reply:
+    launched = launching.launch(tx, context.definitions, order, context.new_id)
+    return Reply(201, _shown(tx, caller, launched.id), location=f"/v1/executions/{quote(launched.id)}")
 
 
 def _shown(tx: Transaction, caller: Caller, execution_id: str) -> dict[str, Any]:

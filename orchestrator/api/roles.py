@@ -34,6 +34,7 @@ ALLOWED: Mapping[str, frozenset[Role]] = {
     "change_execution": _OPERATORS_AND_APPS,
     "abort_execution": _OPERATORS_AND_APPS,
     "retry_execution": _OPERATORS_AND_APPS,
+    "resume_execution": _OPERATORS_AND_APPS,
     "list_calls": _READERS_AND_APPS,
     "list_logs": _READERS_AND_APPS,
     "watch_execution": _READERS_AND_APPS,

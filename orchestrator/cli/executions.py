@@ -7,78 +7,36 @@ import typer
 from orchestrator.cli.api_client import ApiClient
 from orchestrator.cli.connecting import remote
 from orchestrator.cli.documents import read_time
-from orchestrator.cli.drawing import progress_text, summary
+from orchestrator.cli.drawing import summary
+from orchestrator.cli.execution_output import CALLS, EXECUTIONS, WORKERS, origin, show_execution
 from orchestrator.cli.failures import ExitCode
-from orchestrator.cli.formats import JsonObject, clean, duration, json_text, number, parse_time, when
-from orchestrator.cli.options import CursorOption, JsonOption, LimitOption
+from orchestrator.cli.formats import JsonObject, when
+from orchestrator.cli.options import (
+    CursorOption,
+    IdempotencyOption,
+    IdOption,
+    JsonOption,
+    LimitOption,
+    NameOption,
+    WatchOption,
+)
 from orchestrator.cli.printing import (
-    Cell,
-    Column,
     console,
     items,
     note,
     print_json,
     print_list,
-    print_record,
     print_table,
     say,
     show,
-    status,
 )
-from orchestrator.cli.run import Progress, Run
+from orchestrator.cli.run import Run
 from orchestrator.cli.watching import Watcher
 from orchestrator.domain.states import ExecutionStatus
 
 app = typer.Typer(no_args_is_help=True, help="List executions, look into one, follow, abort and retry it.")
 
 ExecutionArgument = Annotated[str, typer.Argument(metavar="ID", help="The execution's id.", show_default=False)]
-
-
-def _seconds(row: JsonObject) -> str:
-    started, ended = parse_time(row.get("started_at")), parse_time(row.get("ended_at"))
-    return "" if started is None or ended is None else duration((ended - started).total_seconds())
-
-
-def _progress(row: JsonObject) -> str:
-    progress = Progress.read(row.get("progress"))
-    return "" if progress is None else progress_text(progress)
-
-
-def _said(row: JsonObject) -> str:
-    return clean(row.get("message") or row.get("failure"))
-
-
-_COLUMNS = (
-    Column("execution", lambda row: clean(row.get("id"))),
-    Column("task", lambda row: clean(row.get("task_id"))),
-    Column("status", lambda row: status(row.get("status"))),
-    Column("key", lambda row: clean(row.get("multiple_exec_key"))),
-    Column("created", lambda row: when(row.get("created_at"))),
-    Column("took", _seconds, is_number=True),
-    Column("message", lambda row: clean(row.get("message")), is_prose=True),
-)
-
-_WORKER_COLUMNS = (
-    Column("worker", lambda row: clean(row.get("worker_id")), is_number=True),
-    Column("status", lambda row: status(row.get("status"))),
-    Column("step", lambda row: clean(row.get("step")), is_number=True),
-    Column("retries", lambda row: clean(row.get("retry_count") or ""), is_number=True),
-    Column("progress", _progress),
-    Column("due", lambda row: when(row.get("due_at"))),
-    Column("message", lambda row: clean(row.get("refused") or row.get("message")), is_prose=True),
-)
-
-_CALL_COLUMNS = (
-    Column("worker", lambda row: clean(row.get("worker_id")), is_number=True),
-    Column("step", lambda row: clean(row.get("step")), is_number=True),
-    Column("retry", lambda row: clean(row.get("retry_count") or ""), is_number=True),
-    Column("outcome", lambda row: status(row.get("outcome"))),
-    Column("HTTP", lambda row: clean(row.get("http_status")), is_number=True),
-    Column("ms", lambda row: number(row.get("duration_ms")), is_number=True),
-    Column("items", lambda row: number(row.get("items") or ""), is_number=True),
-    Column("started", lambda row: when(row.get("started_at"))),
-    Column("message", _said, is_prose=True),
-)
 
 
 @app.command("list")
@@ -113,7 +71,7 @@ def list_executions(  # noqa: PLR0913 - an option each
     page = api.collect("v1", "executions", limit=limit, cursor=cursor, query=query)
     print_list(
         page,
-        _COLUMNS,
+        EXECUTIONS,
         as_json=as_json,
         empty="No executions. Launch a task: orchestrator task run TASK --watch",
     )
@@ -129,7 +87,7 @@ def show_one(api: ApiClient, execution_id: ExecutionArgument, as_json: JsonOptio
         return
     show_execution(execution)
     workers = execution.get("workers")
-    print_table(workers if isinstance(workers, list) else [], _WORKER_COLUMNS)
+    print_table(workers if isinstance(workers, list) else [], WORKERS)
 
 
 @app.command("watch")
@@ -159,6 +117,25 @@ def retry(api: ApiClient, execution_id: ExecutionArgument, as_json: JsonOption =
     _show_changed(api.post("v1", "executions", execution_id, "retry"), as_json=as_json)
 
 
+@app.command("resume")
+@remote
+def resume(  # noqa: PLR0913 - an option each
+    api: ApiClient,
+    execution_id: ExecutionArgument,
+    call: Annotated[str, typer.Argument(metavar="CALL", help="As `exec calls` lists it.", show_default=False)],
+    id_: IdOption = None,
+    name: NameOption = None,
+    idempotency_key: IdempotencyOption = None,
+    watch: WatchOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Launch anew from an earlier call, with every worker as it stood then; later imports and changes stay."""
+    body: JsonObject = {"call": call, "id": id_, "name": name}
+    given = {field: value for field, value in body.items() if value is not None}
+    launched = api.post("v1", "executions", execution_id, "resume", body=given, idempotency_key=idempotency_key)
+    after_launch(api, launched, watch=watch, as_json=as_json)
+
+
 @app.command("calls")
 @remote
 def calls(
@@ -177,7 +154,7 @@ def calls(
     else:
         # They come newest first, and are read in the order in which they happened.
         shown: JsonObject = {**page, "items": items(page)[::-1]}
-        print_list(shown, _CALL_COLUMNS, as_json=False, empty="No calls yet.")
+        print_list(shown, CALLS, as_json=False, empty="No calls yet.")
 
 
 @app.command("logs")
@@ -228,42 +205,19 @@ def show_end(run: Run) -> None:
         say(f"Resume it: orchestrator exec retry {run.id}")
 
 
-def show_execution(execution: JsonObject) -> None:
-    """Print the panel of an execution."""
-    totals = Run.read(execution).totals
-    print_record(
-        f"execution {clean(execution.get('id'))}",
-        {
-            "task": clean(execution.get("task_id")),
-            "name": clean(execution.get("name")),
-            "status": _status(execution),
-            "message": clean(execution.get("message")),
-            "subtext": clean(execution.get("subtext")),
-            "key": clean(execution.get("multiple_exec_key")),
-            "number": clean(execution.get("number")),
-            "attempt": clean(execution.get("attempt")),
-            "launched by": _launcher(execution.get("launched_by")),
-            "created": when(execution.get("created_at")),
-            "starts": when(execution.get("run_at")) if not execution.get("started_at") else None,
-            "started": when(execution.get("started_at")),
-            "ended": when(execution.get("ended_at")),
-            "took": _seconds(execution),
-            "calls": f"{number(totals.calls)}, {number(totals.retries)} of them retries" if totals.calls else None,
-            "items": f"{number(totals.items)}, {number(totals.delivered_items)} delivered" if totals.items else None,
-            "input": json_text(execution["input"]) if execution.get("input") else None,
-            "output": json_text(execution["output"]) if execution.get("output") else None,
-        },
-    )
-
-
-def _launcher(launched_by: object) -> str:
-    return clean(launched_by.get("name")) if isinstance(launched_by, dict) else clean(launched_by)
-
-
-def _status(execution: JsonObject) -> Cell:
-    text = status(execution.get("status"))
-    is_failing = execution.get("failing") and execution.get("status") == ExecutionStatus.RUNNING
-    return text.append(" failing", style="red") if is_failing else text
+def after_launch(api: ApiClient, execution: JsonObject, *, watch: bool, as_json: bool) -> None:
+    """Follow an execution that was launched, or print it and how to follow it."""
+    execution_id = str(execution.get("id", ""))
+    if watch:
+        resumed_from = origin(execution.get("resumed_from"))
+        if resumed_from:
+            note(f"Resumed from {resumed_from}.")
+        follow(api, execution_id, as_json=as_json)
+    elif as_json:
+        print_json(execution)
+    else:
+        show_execution(execution)
+        say(f"Follow it: orchestrator exec watch {execution_id}")
 
 
 def _show_changed(execution: JsonObject, *, as_json: bool) -> None:

@@ -8,11 +8,11 @@ import typer
 from orchestrator.cli.api_client import MOST_PER_PAGE, ApiClient
 from orchestrator.cli.connecting import remote
 from orchestrator.cli.documents import as_object, read_argument, read_object, read_time
-from orchestrator.cli.executions import follow, show_execution
+from orchestrator.cli.executions import after_launch
 from orchestrator.cli.failures import Missing, Misused
 from orchestrator.cli.formats import JsonObject, clean, schedule, when
-from orchestrator.cli.options import JsonOption
-from orchestrator.cli.printing import Cell, Column, items, print_json, print_list, say, status
+from orchestrator.cli.options import IdempotencyOption, IdOption, JsonOption, NameOption, WatchOption
+from orchestrator.cli.printing import Cell, Column, items, print_list, say, status
 
 app = typer.Typer(no_args_is_help=True, help="List tasks, launch them, pause and resume their schedules.")
 
@@ -26,14 +26,9 @@ RunAtOption = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="Start then, e.g. 2026-11-21T08:30:00Z.", show_default=False),
 ]
-IdOption = Annotated[str | None, typer.Option("--id", help="The execution's id, without colons.", show_default=False)]
-NameOption = Annotated[str | None, typer.Option(help="A name for this execution.", show_default=False)]
 WorkerOption = Annotated[
     list[str] | None,
     typer.Option(metavar="N=JSON", help="Start worker N (1 to 9) too, so. Repeatable.", show_default=False),
-]
-IdempotencyOption = Annotated[
-    str | None, typer.Option(help="Launch once however often this is sent.", show_default=False)
 ]
 
 # A task's id begins with its app's.
@@ -83,7 +78,7 @@ def run(  # noqa: PLR0913 - an option each
     name: NameOption = None,
     worker: WorkerOption = None,
     idempotency_key: IdempotencyOption = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow it; the exit code is the run's.")] = False,
+    watch: WatchOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Launch a task."""
@@ -97,15 +92,8 @@ def run(  # noqa: PLR0913 - an option each
         "run_at": None if run_at is None else read_time(run_at),
     }
     given = {field: value for field, value in body.items() if value is not None}
-    execution = api.post("v1", "executions", body=given, idempotency_key=idempotency_key)
-    execution_id = str(execution.get("id", ""))
-    if watch:
-        follow(api, execution_id, as_json=as_json)
-    elif as_json:
-        print_json(execution)
-    else:
-        show_execution(execution)
-        say(f"Follow it: orchestrator exec watch {execution_id}")
+    launched = api.post("v1", "executions", body=given, idempotency_key=idempotency_key)
+    after_launch(api, launched, watch=watch, as_json=as_json)
 
 
 @app.command("pause")

@@ -1,7 +1,6 @@
 """What a call's outcome means: the status-code table of the protocol, line by line."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from app_sdk.protocol.answer import Answer, AnswerError, read_answer
 from app_sdk.protocol.limits import Limits
@@ -32,9 +31,8 @@ Meaning = Answered | Unanswered
 def classify(outcome: Response | NoResponse, limits: Limits) -> Meaning:
     """Decide what `outcome` means; never raises, whatever the bytes."""
     if isinstance(outcome, NoResponse):
-        # A call that its own node has cut off says nothing about the app, so that it need not be spared.
-        at_once = timedelta() if outcome.kind is FailureKind.LOST else None
-        call = Unsuccessful(outcome.message, is_answered=False, is_sent=outcome.sent, retry_after=at_once)
+        is_lost = outcome.kind is FailureKind.LOST
+        call = Unsuccessful(outcome.message, is_answered=False, is_sent=outcome.sent, is_lost=is_lost)
         return Unanswered(outcome.kind, call)
     if 200 <= outcome.status < 300:
         return _read(outcome.body, limits)

@@ -11,9 +11,12 @@ from typing import assert_never
 from app_sdk.protocol.answer import Answer, AwaitCallback
 from orchestrator.domain.outcome import Unsuccessful
 from orchestrator.domain.policy import Delivery, TaskPolicy
-from orchestrator.domain.retry import idle_delay
+from orchestrator.domain.retry import RetryPolicy, idle_delay
 from orchestrator.domain.states import WorkerStatus
 from orchestrator.domain.worker import Worker
+
+# As many unsuccessful calls in a row as the default policy allows.
+LOSSES_ENDURED = RetryPolicy().max_retries
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ def of_failure(worker: Worker, call: Unsuccessful, policy: TaskPolicy, *, now: d
         return Fail(f"{call.message}; at_most_once: it may have reached the app, so it is not repeated")
     if call.is_final:
         return Fail(call.message)
+    if call.is_lost:
+        return _made_again(worker, call.message, policy, now)
     return _retried(worker, call.message, policy, call.retry_after, now, jitter)
 
 
@@ -113,6 +118,14 @@ def _retried(
     if policy.retry.is_exhausted(worker.retry_count):
         return Fail(f"out of retries ({policy.retry.max_retries}): {message}")
     return CallAgain(now + (policy.retry.backoff(worker.retry_count, jitter) if asked is None else asked))
+
+
+def _made_again(worker: Worker, message: str, policy: TaskPolicy, now: datetime) -> CallAgain | Fail:
+    # However few retries the task asks for: they are for what the app did. Yet a call that brings down its node
+    # must not do so for ever.
+    if worker.retry_count > max(policy.retry.max_retries, LOSSES_ENDURED):
+        return Fail(f"cut off again and again: {message}")
+    return CallAgain(now)
 
 
 def _unasked(worker: Worker, now: datetime) -> CallAgain:

@@ -6,7 +6,7 @@ write what changed; and `app_sdk.testing`, which runs an app's task with the sam
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from app_sdk.protocol.answer import Answer
 from app_sdk.protocol.limits import DEFAULT_LIMITS
@@ -122,6 +122,8 @@ class Execution:
             self._let_others_wait_anew(worker)
         consequence = of_answer(worker, answer, self.policy, now=now, jitter=jitter)
         worker.finished = isinstance(consequence, Finish)
+        # What follows an error is another try of the same turn, and needs the same results of the others.
+        worker.waits = worker.waits if answer.is_error else isinstance(consequence, Wait)
         if isinstance(consequence, CallAgain) and consequence.note is not None:
             notes.append(consequence.note)
         self._carry_out(worker, consequence, now)
@@ -135,8 +137,7 @@ class Execution:
 
     def lose_call(self, worker_id: int, message: str, now: datetime) -> None:
         """Its node is gone: the step is called again at once; under at_most_once the worker has failed."""
-        lost = Unsuccessful(message, is_answered=False, retry_after=timedelta())
-        self.fail_call(worker_id, lost, now=now, jitter=0.0)
+        self.fail_call(worker_id, Unsuccessful(message, is_answered=False, is_lost=True), now=now, jitter=0.0)
 
     def give_back(self, worker_id: int, now: datetime) -> None:
         """A claim whose call was never started: the worker is due at once, and no failure is counted."""
@@ -266,7 +267,7 @@ class Execution:
         worker = next_released(waiting)
         if worker is not None:
             self._touch(worker.worker_id).move(WorkerStatus.READY, now)
-            worker.released = worker.passed_over = True
+            worker.passed_over = True
             return
         ids = ", ".join(str(worker.worker_id) for worker in waiting)
         self._begin_failing(f"deadlocked: only workers that wait for the others are left ({ids})")

@@ -62,11 +62,13 @@ class Unsuccessful:
     """A call that closed no step: what the operator reads, and what the retry depends on.
 
     `is_final`: no retry (a 400, a 410, an answer that the state refuses). `is_answered`: the app gave a
-    complete HTTP answer. `is_sent`: a byte of the request may have reached it.
+    complete HTTP answer. `is_sent`: a byte of the request may have reached it. `is_lost`: it was cut off on our
+    side, which says nothing about the app.
     """
 
     message: str
     is_final: bool = False
     is_answered: bool = True
     is_sent: bool = True
+    is_lost: bool = False
     retry_after: timedelta | None = None

@@ -65,8 +65,8 @@ WORKER_MOVES: Mapping[WorkerStatus, frozenset[WorkerStatus]] = {
     # A done worker may be spawned anew, or fail because the collector refused one of its batches.
     WorkerStatus.DONE: frozenset({WorkerStatus.READY, WorkerStatus.FAILED}),
     # A retry resumes them; one that was done before the collector refused a batch is so again.
-    WorkerStatus.FAILED: frozenset({WorkerStatus.READY, WorkerStatus.DONE}),
-    WorkerStatus.ABORTED: frozenset({WorkerStatus.READY}),
+    WorkerStatus.FAILED: frozenset({WorkerStatus.READY, WorkerStatus.WAITING, WorkerStatus.DONE}),
+    WorkerStatus.ABORTED: frozenset({WorkerStatus.READY, WorkerStatus.WAITING}),
 }
 
 

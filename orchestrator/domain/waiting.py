@@ -24,9 +24,7 @@ def close_turn(worker: Worker, answer: Answer, *, progressed: bool, is_alone: bo
 
     `is_alone`: no other worker is going.
     """
-    was_released = worker.released
-    # What follows an error is another try of the same turn, and needs the same results of the others.
-    worker.released = was_released and answer.is_error
+    was_released = worker.is_released
     if is_alone and not was_released:
         # It waits for a second time, but has done something between, and keeps nobody from a turn.
         worker.passed_over = False

@@ -38,8 +38,8 @@ class Worker:
     due_at: datetime | None = None
     finished: bool = False
     """Its last applied answer was a plain `is_done`: a retry of the execution does not call it again."""
-    released: bool = False
-    """A wait for the others is over: the call carries their results, until a step closes without an error."""
+    waits: bool = False
+    """Its last applied answer asked to wait for the others: until a step closes without an error and without that."""
     passed_over: bool = False
     """It was released since another worker last changed anything: should it wait again, the others go first."""
     undelivered: int = 0
@@ -52,6 +52,11 @@ class Worker:
     @property
     def has_ended(self) -> bool:
         return self.status in ENDED_WORKER
+
+    @property
+    def is_released(self) -> bool:
+        """Its wait for the others is over: the call carries their results."""
+        return self.waits and self.status is not WorkerStatus.WAITING
 
     @property
     def is_held(self) -> bool:
@@ -70,15 +75,25 @@ class Worker:
         self.due_at = due_at
         self.lease = None
 
+    @property
+    def resting_place(self) -> WorkerStatus:
+        """Where its last applied answer left it, whatever has been called or has failed since."""
+        if self.finished:
+            return WorkerStatus.DONE
+        return WorkerStatus.WAITING if self.waits else WorkerStatus.READY
+
     def restart(self, now: datetime) -> None:
         """Begin again, being done: due with a new state, while steps and tokens count on."""
         self.move(WorkerStatus.READY, now)
         self.retry_count = self.idle_steps = 0
-        self.finished = self.released = self.passed_over = False
+        self.finished = self.waits = self.passed_over = False
 
     def resume(self) -> None:
-        """Go on in a new attempt of the execution from the last applied step; due once that starts."""
-        self.move(WorkerStatus.DONE if self.finished else WorkerStatus.READY)
+        """Go on in a new attempt of the execution from the last applied step; due once that starts.
+
+        One that had asked to wait does so again: the others resume too, and it needs what they come to.
+        """
+        self.move(self.resting_place)
         self.retry_count = self.idle_steps = 0
         self.passed_over = False
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from app_sdk.protocol.signing import rmd_signature
-from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.domain.retry import RetryPolicy
 from orchestrator.engine.caller import Caller, Request
-from orchestrator.engine.group_commit import UNAVAILABLE_WAIT_SECS, GroupCommit
+from orchestrator.engine.group_commit import GroupCommit
 from orchestrator.engine.loop import Loop
 from orchestrator.service import delivering
 from orchestrator.service.definitions import Definitions
@@ -78,18 +77,10 @@ class Deliverer(Loop):
         return not self._under_way
 
     async def _deliver(self, batch: OutgoingBatch) -> None:
-        clock = asyncio.get_running_loop().time
-        lease_ends = clock() + self._lease.total_seconds()
+        lease_ends = asyncio.get_running_loop().time() + self._lease.total_seconds()
         outcome = await self._caller.post(self._request(batch))
         delivery = Delivery(batch, outcome, random.uniform(-1, 1))  # noqa: S311
-        while True:
-            try:
-                return await self._recorder.submit(delivery)
-            except DatabaseUnavailable:
-                # The collector's answer is kept: a restart of the database costs no second delivery.
-                if clock() > lease_ends:
-                    raise
-                await asyncio.sleep(UNAVAILABLE_WAIT_SECS)
+        await self._recorder.insist(delivery, lease_ends)
 
     def _request(self, batch: OutgoingBatch) -> Request:
         body = b'{"workspace_id":"%b","items":%b}' % (batch.workspace_id.encode(), batch.items.encode())

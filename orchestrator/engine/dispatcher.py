@@ -13,7 +13,7 @@ from app_sdk.protocol.limits import Limits
 from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.domain.outcome import NoResponse, Response
 from orchestrator.engine.caller import Caller
-from orchestrator.engine.group_commit import UNAVAILABLE_WAIT_SECS, GroupCommit
+from orchestrator.engine.group_commit import GroupCommit
 from orchestrator.engine.loop import Loop
 from orchestrator.engine.request import RequestOptions, build
 from orchestrator.service import timers
@@ -144,22 +144,14 @@ class Dispatcher(Loop):
     async def _turn_of(self, claim: Claim, began: float) -> tuple[Claim | None, float]:
         """One step: call, report, apply. Returns the renewed claim, if any, and since when its lease may run."""
         clock = asyncio.get_running_loop().time
-        latest_start = began + self._options.lease.total_seconds() - self._requests.timeout_secs
-        if clock() > latest_start:
+        lease_ends = began + self._options.lease.total_seconds()
+        if clock() > lease_ends - self._requests.timeout_secs:
             # Held up for so long that the answer would come after the lease: others must be free to take over.
             await self._release([claim])
             return None, began
         done = await self._call(claim)
-        while True:
-            renewal_began = clock()
-            try:
-                return await self._applier.submit(done), renewal_began
-            except DatabaseUnavailable:
-                self._note_outage()
-                # The answer is kept for as long as the claim is ours: a restart of the database costs no second call.
-                if clock() > began + self._options.lease.total_seconds():
-                    raise
-                await asyncio.sleep(UNAVAILABLE_WAIT_SECS)
+        renewal_began = clock()
+        return await self._applier.insist(done, lease_ends, self._note_outage), renewal_began
 
     async def _give_back_unknown(self) -> None:
         """A commit may have succeeded though its outcome never reached us: read back which claims nobody here has."""

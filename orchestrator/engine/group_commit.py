@@ -12,7 +12,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 LARGEST = 256
-# How long whoever has an answer in hand waits before it is submitted again, while the database is away.
 UNAVAILABLE_WAIT_SECS = 0.2
 
 
@@ -38,6 +37,21 @@ class GroupCommit(Generic[T, R]):
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._drain(), name="group-commit")
         return await done
+
+    async def insist(self, item: T, until: float, on_outage: Callable[[], None] | None = None) -> R:
+        """Submit the item, again and again while the database is away, up to `until` on the event loop's clock.
+
+        Whoever has an answer in hand keeps it so long: a restart of the database costs no second call.
+        """
+        while True:
+            try:
+                return await self.submit(item)
+            except DatabaseUnavailable:
+                if on_outage is not None:
+                    on_outage()
+                if asyncio.get_running_loop().time() > until:
+                    raise
+                await asyncio.sleep(UNAVAILABLE_WAIT_SECS)
 
     async def _drain(self) -> None:
         while self._waiting:

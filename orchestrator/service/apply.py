@@ -20,7 +20,7 @@ from orchestrator.service.claim import Claim, LeaseTerms, apps_that_wait, renew
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
 from orchestrator.service.report import ReadyAnswer, Report, refused
-from orchestrator.service.step_record import StepRecord
+from orchestrator.service.step_record import Effects, StepRecord
 from orchestrator.store.transaction import Transaction
 
 # After so many steps in a row a worker queues like any other: where its app is at a limit, the app's other due
@@ -142,7 +142,8 @@ def _close_step(work: _Work, held: Held, report: Report, ready: ReadyAnswer, jit
         jitter=jitter,
     )
     work.record.applied(held, report, ready, closed.spawned, undelivered)
-    work.record.call(report, "applied", ready.answer.message, (*report.notes, *closed.notes))
+    effects = Effects.of(held.execution, worker_id, closed.spawned)
+    work.record.call(report, "applied", ready.answer.message, (*report.notes, *closed.notes), effects)
 
 
 def _fail_call(work: _Work, held: Held, report: Report, unanswered: Unanswered, jitter: float) -> None:
@@ -177,7 +178,7 @@ def _continues_at_once(work: _Work, worker: Worker) -> bool:
         worker.status is WorkerStatus.READY
         and worker.due_at is not None
         and worker.due_at <= work.now
-        and not worker.released
+        and not worker.is_released
     )
 
 

@@ -191,7 +191,7 @@ def _claim_of(tx: Transaction, held: Held, worker_id: int, state: str, app: apps
         claimed_at=now,
         worker_state=state,
         workers=_statuses(held),
-        worker_results=_results(tx, held, worker_id) if worker.released else None,
+        worker_results=_results(tx, held, worker_id) if worker.is_released else None,
         app=app,
     )
 

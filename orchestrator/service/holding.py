@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from orchestrator.domain.beginning import Seed
 from orchestrator.domain.execution import Execution
 from orchestrator.domain.states import ExecutionStatus, WorkerStatus
 from orchestrator.domain.worker import Lease, Worker
@@ -64,9 +65,9 @@ def hold(
     return held
 
 
-def newly_held(pk: int, row: Mapping[str, Any], definition: TaskDefinition, worker_ids: Iterable[int]) -> Held:
+def newly_held(pk: int, row: Mapping[str, Any], definition: TaskDefinition, seeds: Mapping[int, Seed]) -> Held:
     """An execution that this transaction has just inserted, pending; `save` inserts its workers."""
-    workers = {worker_id: Worker(worker_id) for worker_id in sorted(worker_ids)}
+    workers = {worker_id: seeds[worker_id].worker(worker_id) for worker_id in sorted(seeds)}
     return Held(
         pk=pk,
         uid=row["uid"],
@@ -157,7 +158,7 @@ def _execution_row(held: Held) -> dict[str, Any]:
 
 def _worker(row: tuple[Any, ...]) -> Worker:
     (_, worker_id, status, step, token, retry_count, idle_steps, due_at) = row[:8]
-    (finished, released, passed_over, undelivered, refused, node, claimed_at, lease_until) = row[8:]
+    (finished, waits, passed_over, undelivered, refused, node, claimed_at, lease_until) = row[8:]
     return Worker(
         worker_id=worker_id,
         status=WorkerStatus(status),
@@ -167,7 +168,7 @@ def _worker(row: tuple[Any, ...]) -> Worker:
         idle_steps=idle_steps,
         due_at=maybe_instant(due_at),
         finished=bool(finished),
-        released=bool(released),
+        waits=bool(waits),
         passed_over=bool(passed_over),
         undelivered=undelivered,
         refused=refused,
@@ -187,7 +188,7 @@ def _worker_row(held: Held, worker: Worker, guard: tuple[int, str] | None) -> di
         "idle_steps": worker.idle_steps,
         "due_at": maybe_micros(worker.due_at),
         "finished": worker.finished,
-        "released": worker.released,
+        "waits": worker.waits,
         "passed_over": worker.passed_over,
         "undelivered": worker.undelivered,
         "held": worker.is_held,

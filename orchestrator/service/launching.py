@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import assert_never
 
+from orchestrator.domain.beginning import Beginning, Seed
 from orchestrator.domain.errors import AlreadyRunning, Conflict, Invalid
 from orchestrator.domain.overlap import Queue, Refuse, Start, Verdict, decide
 from orchestrator.domain.policy import OnMultipleExec
@@ -25,7 +26,10 @@ NewId = Callable[[], str]
 
 @dataclass(frozen=True, slots=True)
 class LaunchOrder:
-    """What to launch. States are JSON texts, `workers` those of other workers than 0; `input` never changes later."""
+    """What to launch. States are JSON texts, `workers` those of other workers than 0; `input` never changes later.
+
+    One that goes on from a call of another execution has its `beginning`, and tells where it comes from.
+    """
 
     workspace_id: str
     app_pk: int
@@ -38,6 +42,14 @@ class LaunchOrder:
     run_at: datetime | None = None
     name: str | None = None
     launched_by: str | None = None
+    beginning: Beginning | None = None
+    resumed_from: str | None = None
+
+    @property
+    def seeds(self) -> Mapping[int, Seed]:
+        if self.beginning is not None:
+            return self.beginning.seeds
+        return {0: Seed(self.input), **{worker_id: Seed(state) for worker_id, state in self.workers.items()}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +212,30 @@ def _insert(tx: Transaction, order: LaunchOrder, definition: TaskDefinition, uid
     if pk is None:
         # Another launch with the same id has been committed since the check.
         raise _id_taken(order.id or uid)
-    groups.insert_details(tx, pk, order.input, order.name, order.launched_by)
-    states = {0: order.input, **order.workers}
-    executions.put_states(
-        tx, [{"execution_pk": pk, "worker_id": worker_id, "state": state} for worker_id, state in states.items()]
+    _insert_details(tx, pk, order)
+    return newly_held(pk, row, definition, order.seeds)
+
+
+def _insert_details(tx: Transaction, pk: int, order: LaunchOrder) -> None:
+    seeds = order.seeds
+    begins_with_more = order.beginning is not None or len(seeds) > 1
+    beginning = order.beginning or Beginning(seeds)
+    groups.insert_details(
+        tx,
+        {
+            "execution_pk": pk,
+            "input": order.input,
+            "output": beginning.output,
+            "name": order.name,
+            "launched_by": order.launched_by,
+            "beginning": beginning.as_text() if begins_with_more else None,
+            "resumed_from": order.resumed_from,
+        },
     )
-    return newly_held(pk, row, definition, states)
+    executions.insert_states(
+        tx,
+        [
+            {"execution_pk": pk, "worker_id": worker_id, "state": seed.state, "output": seed.output}
+            for worker_id, seed in seeds.items()
+        ],
+    )

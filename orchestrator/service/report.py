@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from app_sdk.protocol import strict_json
-from app_sdk.protocol.answer import Answer
+from app_sdk.protocol.answer import Answer, Progress
 from app_sdk.protocol.limits import Limits
 from app_sdk.protocol.strict_json import JsonError, JsonValue
 from orchestrator.domain.classify import Answered, Meaning, Unanswered, classify, refusal
@@ -69,7 +69,7 @@ def _encode(claim: Claim, meaning: Answered, limits: Limits) -> ReadyAnswer:
         state=states.own,
         spawned=states.spawned,
         batches=tuple((_text(list(part)), len(part)) for part in batches(answer.items_to_import)),
-        progress=_progress(answer),
+        progress=None if answer.progress is None else _text(_progress(answer.progress)),
         record=_record(answer, states.own),
     )
 
@@ -80,15 +80,12 @@ def _notes(claim: Claim, answer: Answer) -> tuple[str, ...]:
     return (f"the answer says worker_id {answer.worker_id}; it was applied to worker {claim.worker_id}",)
 
 
-def _progress(answer: Answer) -> str | None:
-    if answer.progress is None:
-        return None
-    progress = answer.progress
-    return _text({"current": progress.current, "total": progress.total, "unit": progress.unit})
+def _progress(progress: Progress) -> dict[str, JsonValue]:
+    return {"current": progress.current, "total": progress.total, "unit": progress.unit}
 
 
 def _record(answer: Answer, state: str | None) -> str:
-    """The answer as the call's record keeps it: whole, but for the items (which are in their batches)."""
+    """The answer as the call's record keeps it: whole, but for what has a place of its own (items, message, logs)."""
     told: dict[str, JsonValue] = dict(answer.unknown)
     told["is_done"], told["is_error"] = answer.is_done, answer.is_error
     if state is not None:
@@ -99,11 +96,22 @@ def _record(answer: Answer, state: str | None) -> str:
             for mutation in answer.app_state_mutations
         ]
     if answer.new_workers:
-        told["new_workers"] = [new.worker_id for new in answer.new_workers]
+        told["new_workers"] = [
+            {"worker_id": new.worker_id, "initial_state": new.initial_state} for new in answer.new_workers
+        ]
     if answer.delay_next_request_in_secs is not None:
         told["delay_next_request_in_secs"] = answer.delay_next_request_in_secs
     if answer.wait_for_workers:
         told["wait_for_workers"] = True
+    if answer.await_callback is not None:
+        parking = answer.await_callback
+        told["await_callback"] = {"timeout_in_secs": parking.timeout_in_secs, "resume": parking.resume}
+    if answer.progress is not None:
+        told["progress"] = _progress(answer.progress)
+    if answer.subtext is not None:
+        told["subtext"] = answer.subtext
+    if answer.output is not None:
+        told["output"] = answer.output
     return _text(told)
 
 

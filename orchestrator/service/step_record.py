@@ -3,15 +3,17 @@
 Gathered while the answers are decided on one by one, and written in a few set-wise statements at the end.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from app_sdk.protocol import strict_json
 from app_sdk.protocol.strict_json import JsonValue
 from orchestrator.domain.classify import Unanswered
+from orchestrator.domain.execution import Execution
 from orchestrator.domain.imports import batch_key
+from orchestrator.domain.states import WorkerStatus
 from orchestrator.service.holding import Held
 from orchestrator.service.report import ReadyAnswer, Report
 from orchestrator.store import executions, outbox, records
@@ -19,6 +21,29 @@ from orchestrator.store.clock import to_micros
 from orchestrator.store.transaction import Transaction
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What an applied answer did to the workers: where it left its own, and which it (re)started at which token."""
+
+    rests: WorkerStatus
+    spawned: Mapping[int, int]
+
+    @classmethod
+    def of(cls, execution: Execution, worker_id: int, spawned: Collection[int]) -> Self:
+        workers = execution.workers
+        return cls(workers[worker_id].resting_place, {id_: workers[id_].token for id_ in sorted(spawned)})
+
+    def row(self) -> Row:
+        tokens = {str(worker_id): token for worker_id, token in self.spawned.items()}
+        return {
+            "spawned": strict_json.dumps(tokens).decode() if tokens else None,
+            "rests": None if self.rests is WorkerStatus.READY else self.rests.value,
+        }
+
+
+_NO_EFFECTS = Effects(WorkerStatus.READY, {})
 
 
 @dataclass(slots=True)
@@ -49,8 +74,15 @@ class StepRecord:
         """What a call that closed no step leaves behind."""
         self._told.append(_telling(held.pk, report.claim.worker_id, message=message[: self.shown_chars]))
 
-    def call(self, report: Report, outcome: str, message: str | None, notes: Collection[str]) -> None:
-        """The record of the call itself, whatever became of it."""
+    def call(
+        self,
+        report: Report,
+        outcome: str,
+        message: str | None,
+        notes: Collection[str],
+        effects: Effects = _NO_EFFECTS,
+    ) -> None:
+        """The record of the call itself, whatever became of it; `effects` are those of an applied answer."""
         claim, meaning = report.claim, report.meaning
         ready = meaning if isinstance(meaning, ReadyAnswer) else None
         self._calls.append(
@@ -66,6 +98,7 @@ class StepRecord:
                 "http_status": report.http_status,
                 "message": message,
                 "notes": "\n".join(notes) if notes else None,
+                **effects.row(),
                 "answer": ready.record if ready else None,
                 "items": len(ready.answer.items_to_import) if ready else 0,
                 "node": self.node,

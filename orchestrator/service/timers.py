@@ -106,6 +106,8 @@ def _record_lost(tx: Transaction, held: Held, worker_id: int, message: str) -> N
         "http_status": None,
         "message": message,
         "notes": None,
+        "spawned": None,
+        "rests": None,
         "answer": None,
         "items": 0,
         "node": worker.lease.node if worker.lease else None,

@@ -16,7 +16,7 @@ SELECT e.pk, e.id, e.number, e.workspace_id, a.id, t.id, t.name, e.status, e.fai
        e.multiple_exec_key,
        e.run_at, e.deadline_at, e.created_at, e.started_at, e.ended_at, d.launched_by,
        (SELECT CAST(coalesce(sum(w.undelivered), 0) AS bigint) FROM workers w WHERE w.execution_pk = e.pk),
-       d.input, d.output,
+       d.input, d.output, d.resumed_from,
        EXISTS (SELECT 1 FROM workers w WHERE w.execution_pk = e.pk AND w.retry_count > 0)
   FROM executions e
   JOIN execution_details d ON d.execution_pk = e.pk
@@ -72,6 +72,7 @@ class ExecutionView:
     undelivered_batches: int
     input: str
     output: str | None
+    resumed_from: str | None
     is_retrying: bool
 
 

@@ -12,7 +12,7 @@ SELECT pk, uid, workspace_id, id, app_pk, task_pk, version_pk, multiple_exec_key
   FROM executions WHERE pk IN :pks ORDER BY pk FOR NO KEY UPDATE"""
 
 _WORKERS = """
-SELECT execution_pk, worker_id, status, step, token, retry_count, idle_steps, due_at, finished, released, passed_over,
+SELECT execution_pk, worker_id, status, step, token, retry_count, idle_steps, due_at, finished, waits, passed_over,
        undelivered, refused, node, claimed_at, lease_until
   FROM workers WHERE execution_pk IN :pks"""
 
@@ -26,20 +26,24 @@ UPDATE executions
 _UPDATE_WORKER = """
 UPDATE workers
    SET status = :status, step = :step, token = :token, retry_count = :retry_count, idle_steps = :idle_steps,
-       due_at = :due_at, finished = :finished, released = :released, passed_over = :passed_over,
+       due_at = :due_at, finished = :finished, waits = :waits, passed_over = :passed_over,
        undelivered = :undelivered, held = :held, refused = :refused,
        node = :node, claimed_at = :claimed_at, lease_until = :lease_until
  WHERE execution_pk = :execution_pk AND worker_id = :worker_id AND token = :was_token AND status = :was_status"""
 
 _INSERT_WORKER = """
 INSERT INTO workers (execution_pk, worker_id, app_pk, pull, status, step, token, retry_count, idle_steps, due_at,
-                     finished, released, passed_over, undelivered, held, refused, node, claimed_at, lease_until)
+                     finished, waits, passed_over, undelivered, held, refused, node, claimed_at, lease_until)
 VALUES (:execution_pk, :worker_id, :app_pk, :pull, :status, :step, :token, :retry_count, :idle_steps, :due_at,
-        :finished, :released, :passed_over, :undelivered, :held, :refused, :node, :claimed_at, :lease_until)"""
+        :finished, :waits, :passed_over, :undelivered, :held, :refused, :node, :claimed_at, :lease_until)"""
 
 _PUT_STATE = """
 INSERT INTO worker_states (execution_pk, worker_id, state) VALUES (:execution_pk, :worker_id, :state)
 ON CONFLICT (execution_pk, worker_id) DO UPDATE SET state = excluded.state"""
+
+_INSERT_STATE = """
+INSERT INTO worker_states (execution_pk, worker_id, state, output)
+VALUES (:execution_pk, :worker_id, :state, :output)"""
 
 _TELL = """
 UPDATE worker_states
@@ -90,8 +94,13 @@ def insert_workers(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
 
 
 def put_states(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
-    """Set the JSON state of new or restarted workers."""
+    """Set the JSON state of spawned workers; one that starts again keeps its output."""
     return tx.run_many(_PUT_STATE, rows)
+
+
+def insert_states(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
+    """What the workers of a new execution begin with."""
+    return tx.run_many(_INSERT_STATE, rows)
 
 
 def tell(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:

@@ -36,7 +36,8 @@ VALUES (:uid, :workspace_id, :id, :number, :app_pk, :task_pk, :version_pk, 'pend
         1, :multiple_exec_key, :run_at, :queues, :created_at)
 ON CONFLICT (workspace_id, id) DO NOTHING RETURNING pk"""
 _INSERT_DETAILS = """
-INSERT INTO execution_details (execution_pk, input, name, launched_by) VALUES (:pk, :input, :name, :launched_by)"""
+INSERT INTO execution_details (execution_pk, input, output, name, launched_by, beginning, resumed_from)
+VALUES (:execution_pk, :input, :output, :name, :launched_by, :beginning, :resumed_from)"""
 
 
 def lock(tx: Transaction, task_pk: int, key: str) -> None:
@@ -91,5 +92,5 @@ def insert_execution(tx: Transaction, row: dict[str, Any]) -> int | None:
     return None if found is None else int(found[0])
 
 
-def insert_details(tx: Transaction, pk: int, input_: str, name: str | None, launched_by: str | None) -> None:
-    tx.run(_INSERT_DETAILS, pk=pk, input=input_, name=name, launched_by=launched_by)
+def insert_details(tx: Transaction, row: dict[str, Any]) -> None:
+    tx.run(_INSERT_DETAILS, **row)

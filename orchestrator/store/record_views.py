@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from orchestrator.store.transaction import Transaction
 
 _CALLS = """
-SELECT worker_id, step, token, attempt, retry_count, outcome, failure, http_status, message, notes, answer,
-       items, node, started_at, ended_at
+SELECT worker_id, step, token, attempt, retry_count, outcome, failure, http_status, message, notes, spawned,
+       answer, items, node, started_at, ended_at
   FROM calls WHERE execution_pk = :pk"""
 _CALLS_ORDER = " ORDER BY ended_at DESC, worker_id DESC, token DESC LIMIT :limit"
 _LOGS = "SELECT pk, worker_id, step, line, logged_at FROM log_lines WHERE execution_pk = :pk"
@@ -19,7 +19,7 @@ Place = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class CallView:
-    """A call as it was recorded. `notes` is one to a line; JSON as text, times in microseconds."""
+    """A call as it was recorded. `notes` is one to a line; `spawned` an object; JSON as text, times in microseconds."""
 
     worker_id: int
     step: int
@@ -31,6 +31,7 @@ class CallView:
     http_status: int | None
     message: str | None
     notes: str | None
+    spawned: str | None
     answer: str | None
     items: int
     node: str | None

@@ -9,12 +9,13 @@ from orchestrator.store.transaction import Transaction
 # when a commit whose outcome was unknown is tried again, and then it stands.
 _RECORD_CALL = """
 INSERT INTO calls (execution_pk, worker_id, token, step, attempt, retry_count, outcome, failure, http_status,
-                   message, notes, answer, items, node, started_at, ended_at)
+                   message, notes, spawned, rests, answer, items, node, started_at, ended_at)
 VALUES (:execution_pk, :worker_id, :token, :step, :attempt, :retry_count, :outcome, :failure, :http_status,
-        :message, :notes, :answer, :items, :node, :started_at, :ended_at)
+        :message, :notes, :spawned, :rests, :answer, :items, :node, :started_at, :ended_at)
 ON CONFLICT (execution_pk, worker_id, token) DO UPDATE
    SET outcome = excluded.outcome, failure = excluded.failure, http_status = excluded.http_status,
-       message = excluded.message, notes = excluded.notes, answer = excluded.answer, ended_at = excluded.ended_at
+       message = excluded.message, notes = excluded.notes, spawned = excluded.spawned,
+       rests = excluded.rests, answer = excluded.answer, ended_at = excluded.ended_at
  WHERE calls.outcome = 'lost'"""
 
 _LOG = """

@@ -212,7 +212,11 @@ class Execution(SQLModel, table=True):
 
 
 class ExecutionDetail(SQLModel, table=True):
-    """What is wide, or seldom changes, about an execution."""
+    """What is wide, or seldom changes, about an execution.
+
+    `beginning`: what its workers began with, where that is more than worker 0 with the input. `resumed_from`: the call
+    of another execution that it goes on from. Both are JSON.
+    """
 
     __tablename__ = "execution_details"
     execution_pk: int = Field(sa_column=big(primary_key=True))
@@ -221,6 +225,8 @@ class ExecutionDetail(SQLModel, table=True):
     name: str | None = Field(default=None, sa_column=Column(Text))
     subtext: str | None = Field(default=None, sa_column=Column(Text))
     launched_by: str | None = Field(default=None, sa_column=Column(Text))
+    beginning: str | None = Field(default=None, sa_column=Column(Text))
+    resumed_from: str | None = Field(default=None, sa_column=Column(Text))
 
 
 _DUE = "status = 'ready' AND NOT held AND NOT pull AND due_at IS NOT NULL"
@@ -264,7 +270,7 @@ class Worker(SQLModel, table=True):
     idle_steps: int = 0
     due_at: int | None = Field(default=None, sa_column=big(nullable=True))
     finished: bool = False
-    released: bool = False
+    waits: bool = False
     passed_over: bool = False
     undelivered: int = 0
     held: bool = False

@@ -7,7 +7,11 @@ from orchestrator.store.columns import big, big_key, reference
 
 
 class Call(SQLModel, table=True):
-    """One HTTP request to an app, or one claim by a pull executor. `token` is the claim's fencing token."""
+    """One HTTP request to an app, or one claim by a pull executor. `token` is the claim's fencing token.
+
+    Of an applied answer: `spawned` tells which workers it (re)started, and at which token, as JSON; `rests` in which
+    status a retry would find its worker.
+    """
 
     __tablename__ = "calls"
     execution_pk: int = Field(sa_column=big(primary_key=True))
@@ -21,6 +25,8 @@ class Call(SQLModel, table=True):
     http_status: int | None = None
     message: str | None = Field(default=None, sa_column=Column(Text))
     notes: str | None = Field(default=None, sa_column=Column(Text))
+    spawned: str | None = Field(default=None, sa_column=Column(Text))
+    rests: str | None = Field(default=None, sa_column=Column(Text))
     answer: str | None = Field(default=None, sa_column=Column(Text))
     items: int = 0
     node: str | None = Field(default=None, sa_column=Column(Text))

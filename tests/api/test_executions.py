@@ -1,10 +1,13 @@
 import asyncio
+import json
 
 from orchestrator.api.shapes import executions as shapes
 from orchestrator.store import execution_views
+from orchestrator.store import records as statements
 from orchestrator.store.execution_views import ExecutionView, WorkerView
 from orchestrator.store.transaction import Transaction
 from tests.api.doors import Api, accepted, conforms, refused
+from tests.api.recorded import a_call, pk_of
 
 
 async def test_the_subtext_can_be_changed_at_any_time(api: Api) -> None:
@@ -60,6 +63,52 @@ async def test_a_retry_obeys_the_overlap_policy(api: Api) -> None:
     assert refused(response, 409, "already-running")["execution_id"] == second["id"]
 
 
+async def test_resuming_launches_anew_and_tells_what_stays(api: Api) -> None:
+    await api.install()
+    first = await api.launch(state={"page": 1}, multiple_exec_key="k")
+    path = f"/v1/executions/{first['id']}"
+    made = {"updated_worker_state": {"page": 2}}
+
+    def record(tx: Transaction) -> None:
+        later = a_call(pk_of(tx), 2, answer=json.dumps({"app_state_mutations": [{}, {}]}), items=250)
+        statements.record_calls(tx, [a_call(pk_of(tx), 1, answer=json.dumps(made)), later])
+
+    await api.write(record)
+    body = {"call": "0.2", "id": "again", "name": "once more"}
+    assert (
+        refused(await api.admin.post(f"{path}/resume", json=body), 409, "already-running")["execution_id"]
+        == first["id"]
+    )
+    accepted(await api.admin.post(f"{path}/abort"))
+    woken = len(api.wakes)
+    headers = {"Idempotency-Key": "resume-1"}
+    response = await api.admin.post(f"{path}/resume", json=body, headers=headers)
+    again = accepted(response, 201)
+    conforms(shapes.Execution, again)
+    assert response.headers["Location"] == "/v1/executions/again"
+    assert (again["input"], again["multiple_exec_key"], again["name"]) == ({"page": 1}, "k", "once more")
+    assert again["resumed_from"] == {
+        "execution_id": first["id"],
+        "call": "0.2",
+        "worker_id": 0,
+        "step": 1,
+        "since": {"calls": 1, "items": 250, "mutations": 2},
+    }
+    shown = accepted(await api.admin.get("/v1/executions/again"))
+    assert [worker["state"] for worker in shown["workers"]] == [{"page": 2}]
+    assert accepted(await api.admin.post(f"{path}/resume", json=body, headers=headers), 201) == again
+    assert len(api.wakes) == woken + 1
+
+
+async def test_a_call_that_cannot_be_resumed_from_is_told(api_on_sqlite: Api) -> None:
+    await api_on_sqlite.install()
+    path = f"/v1/executions/{(await api_on_sqlite.launch())['id']}/resume"
+    problem = refused(await api_on_sqlite.admin.post(path, json={"call": "the last"}), 422, "invalid")
+    assert "such as 0.12" in problem["detail"]
+    refused(await api_on_sqlite.admin.post(path, json={"call": "0.7"}), 404, "not-found")
+    refused(await api_on_sqlite.admin.post(path, json={}), 422, "invalid")
+
+
 async def test_an_execution_with_a_retried_worker_says_so_in_its_status_code(api: Api) -> None:
     await api.install()
     path = f"/v1/executions/{(await api.launch())['id']}"
@@ -97,6 +146,7 @@ async def test_an_unknown_execution_is_not_found(api_on_sqlite: Api) -> None:
         await admin.get("/v1/executions/"),
         await admin.post("/v1/executions/no/abort"),
         await admin.post("/v1/executions/no/retry"),
+        await admin.post("/v1/executions/no/resume", json={"call": "0.1"}),
         await admin.get("/v1/executions/no/calls"),
         await admin.get("/v1/executions/no/logs"),
         await admin.get("/v1/executions/no/events"),

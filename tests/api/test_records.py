@@ -1,38 +1,9 @@
-from typing import Any
-
 from orchestrator.api.shapes import executions, records
 from orchestrator.store import outbox
 from orchestrator.store import records as statements
 from orchestrator.store.transaction import Transaction
-from tests.api.doors import Api, Json, accepted, conforms, fields, refused
-
-
-def pk_of(tx: Transaction) -> int:
-    found = tx.row("SELECT max(pk) FROM executions")
-    assert found is not None
-    return int(found[0])
-
-
-def a_call(pk: int, token: int, **more: Any) -> Json:
-    return {
-        "execution_pk": pk,
-        "worker_id": 0,
-        "token": token,
-        "step": token - 1,
-        "attempt": 1,
-        "retry_count": 0,
-        "outcome": "applied",
-        "failure": None,
-        "http_status": 200,
-        "message": None,
-        "notes": None,
-        "answer": None,
-        "items": 0,
-        "node": "node-1",
-        "started_at": token * 1_000_000,
-        "ended_at": token * 1_000_000 + 1_500,
-        **more,
-    }
+from tests.api.doors import Api, accepted, conforms, fields, refused
+from tests.api.recorded import a_call, pk_of
 
 
 async def test_calls_are_listed_newest_first(api: Api) -> None:
@@ -63,7 +34,7 @@ async def test_a_call_is_shown_as_it_was_recorded(api: Api) -> None:
 
     def record(tx: Transaction) -> None:
         pk = pk_of(tx)
-        whole = a_call(pk, 1, answer=answer, items=4, notes="a\nb")
+        whole = a_call(pk, 1, answer=answer, items=4, notes="a\nb", spawned='{"1":0,"3":7}', rests="waiting")
         statements.record_calls(tx, [whole, a_call(pk, 2, **failure)])
 
     await api.write(record)
@@ -72,6 +43,7 @@ async def test_a_call_is_shown_as_it_was_recorded(api: Api) -> None:
     conforms(records.Call, call)
     assert {name: failed[name] for name in failure} == failure
     assert call == {
+        "id": "0.1",
         "worker_id": 0,
         "step": 0,
         "token": 1,
@@ -82,6 +54,7 @@ async def test_a_call_is_shown_as_it_was_recorded(api: Api) -> None:
         "http_status": 200,
         "message": None,
         "notes": ["a", "b"],
+        "spawned": [1, 3],
         "answer": {"is_done": False, "big": 2**64 - 1},
         "items": 4,
         "node": "node-1",

@@ -12,6 +12,7 @@ from tests.cli.support import EXECUTION_ID, Invoke, ended_document, execution_do
 
 PATH = f"/v1/executions/{EXECUTION_ID}"
 CALL = {
+    "id": "3.9",
     "worker_id": 3,
     "step": 4,
     "token": 9,
@@ -22,6 +23,7 @@ CALL = {
     "http_status": 503,
     "message": "HTTP 503",
     "notes": [],
+    "spawned": [],
     "answer": None,
     "items": 0,
     "node": "n1",
@@ -139,6 +141,37 @@ class TestChanging:
         assert result.exit_code == 4
         assert "orchestrator import redeliver imp_1" in result.stderr
         assert "orchestrator import discard imp_1" in result.stderr
+
+
+class TestResuming:
+    RESUMED = execution_document(
+        resumed_from={
+            "execution_id": "e-0",
+            "call": "3.9",
+            "worker_id": 3,
+            "step": 4,
+            "since": {"calls": 1200, "items": 250, "mutations": 3},
+        }
+    )
+
+    def test_says_what_stays(self, server: respx.MockRouter, invoke: Invoke) -> None:
+        route = server.post("/v1/executions/e-0/resume").mock(return_value=httpx.Response(201, json=self.RESUMED))
+        shown = invoke("exec", "resume", "e-0", "3.9", "--name", "again", "--idempotency-key", "k").stdout
+        assert json.loads(route.calls.last.request.content) == {"call": "3.9", "name": "again"}
+        assert route.calls.last.request.headers["Idempotency-Key"] == "k"
+        said = " ".join(shown.replace("│", " ").split())
+        assert "call 3.9 of e-0; what the 1,200 later answers did there stays" in said
+        assert "250 items imported, 3 changes of the app state" in said
+        assert f"orchestrator exec watch {EXECUTION_ID}" in shown
+        assert json.loads(invoke("exec", "resume", "e-0", "3.9", "--json").stdout) == self.RESUMED
+
+    def test_follows_it_to_its_end(self, server: respx.MockRouter, invoke: Invoke) -> None:
+        server.post("/v1/executions/e-0/resume").mock(return_value=httpx.Response(201, json=self.RESUMED))
+        server.get(PATH).mock(return_value=httpx.Response(200, json=ended_document()))
+        result = invoke("exec", "resume", "e-0", "3.9", "--id", "mine", "--watch")
+        assert result.exit_code == 0
+        assert "Resumed from call 3.9 of e-0" in " ".join((result.stderr + result.stdout).split())
+        assert "succeeded" in result.stdout
 
 
 class TestRecords:

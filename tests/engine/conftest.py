@@ -1,16 +1,18 @@
-"""Databases that have the schema already: every test here begins with a copy."""
+"""Databases that have the schema already: every test here begins with a copy. And the desk of the imports' tests."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TextIO
 
 import pytest
+import pytest_asyncio
 import structlog
 from structlog.typing import ExcInfo
 
 from orchestrator.store import schema
 from orchestrator.store.database import DatabaseOptions
+from tests.engine.desk import Desk, open_desk, take_in
 from tests.support.postgres import PostgresServer
 
 
@@ -46,6 +48,21 @@ def shared_database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest
     server: PostgresServer = request.getfixturevalue("postgres_server")
     with server.database(request.getfixturevalue("postgres_template")) as url:
         yield url
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_desk(shared_database_url: str) -> AsyncIterator[Desk]:
+    """A desk that the tests of a module share."""
+    async with open_desk(shared_database_url) as desk:
+        yield desk
+
+
+@pytest.fixture
+def desk(shared_desk: Desk) -> Desk:
+    """The desk as it was at first."""
+    shared_desk.received.clear()
+    shared_desk.collect = take_in
+    return shared_desk
 
 
 @pytest.fixture(scope="session", autouse=True)

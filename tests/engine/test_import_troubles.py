@@ -1,13 +1,12 @@
 """A collector that refuses a batch, is away, or does not know what it wants: nothing is lost."""
 
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from orchestrator.domain.errors import Conflict, NotFound
 from orchestrator.runtime.node import Addresses, Node
@@ -20,20 +19,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DONE = {"is_done": True}
 REST = {"delay_next_request_in_secs": 3600}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(shared_database_url: str) -> AsyncIterator[Desk]:
-    async with open_desk(shared_database_url) as desk:
-        yield desk
-
-
-@pytest.fixture
-def desk(shared: Desk) -> Desk:
-    """The desk as it was at first."""
-    shared.received.clear()
-    shared.collect = take_in
-    return shared
 
 
 def refusing(answer: Reply) -> Callable[[Received], Any]:

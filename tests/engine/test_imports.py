@@ -2,16 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from app_sdk.protocol.signing import rmd_signature
 from orchestrator.service import workspaces
-from tests.engine.desk import Desk, items, numbers_of, open_desk, take_in, three_batches
+from tests.engine.desk import Desk, items, numbers_of, take_in, three_batches
 from tests.engine.watching import Turnstile, count_ticks
 from tests.support.fake_app import Received, Reply
 from tests.support.waiting import eventually
@@ -21,20 +19,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DONE = {"is_done": True}
 REST = {"delay_next_request_in_secs": 3600}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(shared_database_url: str) -> AsyncIterator[Desk]:
-    async with open_desk(shared_database_url) as desk:
-        yield desk
-
-
-@pytest.fixture
-def desk(shared: Desk) -> Desk:
-    """The desk as it was at first."""
-    shared.received.clear()
-    shared.collect = take_in
-    return shared
 
 
 @pytest.fixture

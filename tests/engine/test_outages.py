@@ -16,6 +16,8 @@ from tests.support.fake_app import Received
 from tests.support.waiting import eventually
 from tests.support.world import World, running_world
 
+pytestmark = pytest.mark.slow
+
 STEPS = 5
 CUT_ALL = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity

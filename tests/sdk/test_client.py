@@ -104,6 +104,11 @@ def test_the_other_calls(client: Client) -> None:
     respx.post(f"{URL}/v1/executions/e1/retry").respond(json=RUNNING)
     assert client.retry("e1").status == "running"
 
+    resume = respx.post(f"{URL}/v1/executions/e1/resume").respond(201, json=RUNNING | {"resumed_from": {"call": "0.2"}})
+    assert client.resume("e1", "0.2", id="e2", idempotency_key="k").resumed_from == {"call": "0.2"}  # type: ignore[attr-defined]
+    assert sent(resume) == {"call": "0.2", "id": "e2"}
+    assert resume.calls.last.request.headers["Idempotency-Key"] == "k"
+
 
 @respx.mock
 def test_an_id_is_one_part_of_the_path(client: Client) -> None:

@@ -36,7 +36,26 @@ _EXAMPLE: dict[str, Any] = {
     "undelivered_batches": 0,
     "input": {"pages": 12},
     "output": None,
+    "resumed_from": None,
 }
+
+
+class Since(Shown):
+    """What answers that were applied after a call have done."""
+
+    calls: int
+    items: int
+    mutations: int
+
+
+class ResumedFrom(Shown):
+    """The call of another execution that one goes on from."""
+
+    execution_id: str
+    call: str
+    worker_id: int
+    step: int
+    since: Since = Field(description="What the other one did after that call, which is not undone.")
 
 
 class Execution(Shown):
@@ -69,6 +88,7 @@ class Execution(Shown):
     undelivered_batches: int
     input: JsonObject
     output: JsonObject | None
+    resumed_from: ResumedFrom | None
 
 
 class Progress(Shown):
@@ -163,6 +183,7 @@ def execution(view: ExecutionView) -> dict[str, Any]:
         "undelivered_batches": view.undelivered_batches,
         "input": raw(view.input),
         "output": raw(view.output),
+        "resumed_from": raw(view.resumed_from),
     }
 
 

@@ -52,6 +52,16 @@ class Launch(Run):
     task_id: str
 
 
+class Resume(Asked):
+    """Which call to go on from."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"call": "0.12"}]})
+
+    call: str = Field(description="The id of a call of this execution, as `calls` lists it.")
+    id: str | None = Field(default=None, description="The new execution's; made up if left out.")
+    name: str | None = Field(default=None, max_length=255)
+
+
 class Abort(Asked):
     """Why an execution is aborted."""
 

@@ -2,14 +2,19 @@
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from orchestrator.api.answers import instant, maybe_instant, raw
 from orchestrator.api.shapes.parts import JsonObject, Shown, Time
+from orchestrator.domain.beginning import as_object
+from orchestrator.service.resuming import call_id
 from orchestrator.store.record_views import CallView, LogView, OccurrenceView
 
 
 class Call(Shown):
     """One HTTP request to the app."""
 
+    id: str = Field(description="Unique within the execution: the worker and the call's token, such as 0.12.")
     worker_id: int
     step: int
     token: int
@@ -20,6 +25,7 @@ class Call(Shown):
     http_status: int | None
     message: str | None
     notes: list[str]
+    spawned: list[int] = Field(description="The workers that its answer started, or started again.")
     answer: JsonObject | None
     items: int
     node: str | None
@@ -50,6 +56,7 @@ class Occurrence(Shown):
 def call(view: CallView) -> dict[str, Any]:
     took = None if view.started_at is None else (view.ended_at - view.started_at) / 1000
     return {
+        "id": call_id(view.worker_id, view.token),
         "worker_id": view.worker_id,
         "step": view.step,
         "token": view.token,
@@ -60,6 +67,7 @@ def call(view: CallView) -> dict[str, Any]:
         "http_status": view.http_status,
         "message": view.message,
         "notes": view.notes.split("\n") if view.notes else [],
+        "spawned": [int(worker_id) for worker_id in as_object(view.spawned)],
         "answer": raw(view.answer),
         "items": view.items,
         "node": view.node,

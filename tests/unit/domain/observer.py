@@ -45,6 +45,7 @@ class Observed:
         self._applied = dict.fromkeys(range(10), 0)
         self._claimed = dict.fromkeys(range(10), 0)
         self._done: set[int] = set()
+        self._waiting: set[int] = set()
         self._refused: set[int] = set()
 
     def in_status(self, *statuses: WorkerStatus) -> list[int]:
@@ -105,8 +106,14 @@ class Observed:
         asked = {new.worker_id for new in answer.new_workers}
         assert set(self.execution.workers) - existing <= closed.spawned <= asked
         self._done -= closed.spawned
-        if answer.is_done and not answer.is_error and not self.execution.policy.is_async:
+        self._waiting -= closed.spawned
+        if answer.is_error:
+            return
+        self._waiting.discard(worker_id)
+        if answer.is_done and not self.execution.policy.is_async:
             self._done.add(worker_id)
+        elif answer.wait_for_workers and not self.execution.policy.is_async:
+            self._waiting.add(worker_id)
 
     def call_back(self, worker_id: int, meaning: CallAgain | Finish | Fail) -> None:
         with self.verb():
@@ -160,8 +167,13 @@ class Observed:
             if old.status is DONE:
                 assert new == old
             else:
-                assert new.status is (DONE if id_ in self._done else READY)
+                assert new.status is self._resumed(id_)
                 assert (new.retry_count, new.due_at) == (0, None)
+
+    def _resumed(self, worker_id: int) -> WorkerStatus:
+        if worker_id in self._done:
+            return DONE
+        return WAITING if worker_id in self._waiting else READY
 
     def check(self) -> None:
         """What holds at any time."""

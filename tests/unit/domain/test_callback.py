@@ -62,7 +62,7 @@ def test_a_callback_lets_a_worker_go_on_that_waits_for_the_others() -> None:
     execution = awaiting(0, 1)
     step(execution, 1, wait_for_workers=True)
     execution.take_callback(0, Finish(), LATER)
-    assert (statuses(execution), execution.workers[1].released) == ({0: DONE, 1: READY}, True)
+    assert (statuses(execution), execution.workers[1].is_released) == ({0: DONE, 1: READY}, True)
 
 
 def test_a_worker_that_was_called_back_is_not_called_by_a_retry() -> None:

@@ -83,7 +83,7 @@ def test_no_answer_is_called_again_knowing_what_was_sent(kind: FailureKind, sent
 @pytest.mark.parametrize("sent", [True, False])
 def test_a_call_that_its_node_has_cut_off_is_called_again_at_once(sent: bool) -> None:
     meaning = classify(NoResponse(FailureKind.LOST, "going down", sent), DEFAULT_LIMITS)
-    lost = Unsuccessful("going down", is_answered=False, is_sent=sent, retry_after=timedelta())
+    lost = Unsuccessful("going down", is_answered=False, is_sent=sent, is_lost=True)
     assert meaning == Unanswered(FailureKind.LOST, lost)
 
 

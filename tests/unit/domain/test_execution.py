@@ -8,6 +8,7 @@ import pytest
 from orchestrator.domain.errors import IllegalMove
 from orchestrator.domain.outcome import Unsuccessful
 from orchestrator.domain.policy import TaskPolicy
+from orchestrator.domain.retry import RetryPolicy
 from orchestrator.domain.states import ExecutionStatus, WorkerStatus
 from orchestrator.domain.worker import Lease
 from tests.unit.domain.builders import (
@@ -180,6 +181,23 @@ def test_a_call_whose_node_is_gone_is_made_again_at_once() -> None:
     assert (worker.status, worker.due_at, worker.step) == (READY, NOW + 40 * SECOND, 0)
     assert worker.retry_count == 1
     assert not execution.holds(0, token)
+
+
+def test_however_few_retries_a_lost_call_is_made_again() -> None:
+    execution = running(policy=TaskPolicy(retry=RetryPolicy(max_retries=0)))
+    for _ in range(15):
+        claim(execution)
+        execution.lose_call(0, "the lease ran out", NOW)
+        assert execution.workers[0].status is READY
+
+
+def test_a_call_that_brings_down_its_node_every_time_fails_in_the_end() -> None:
+    execution = running(policy=TaskPolicy(retry=RetryPolicy(max_retries=17)))
+    for _ in range(18):
+        assert execution.status is ExecutionStatus.RUNNING
+        claim(execution)
+        execution.lose_call(0, "the lease ran out", NOW)
+    assert execution.message == "worker 0: cut off again and again: the lease ran out"
 
 
 # Spawning.

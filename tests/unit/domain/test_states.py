@@ -38,8 +38,8 @@ WORKER_LINES = """
     awaiting: ready done failed aborted
     waiting: ready failed aborted
     done: ready failed
-    failed: ready done
-    aborted: ready
+    failed: ready waiting done
+    aborted: ready waiting
 """
 
 

@@ -25,7 +25,7 @@ def waits(execution: Execution, worker_id: int = 0, **fields: Any) -> None:
 
 def is_released(execution: Execution, worker_id: int = 0) -> bool:
     worker = execution.workers[worker_id]
-    return worker.status is READY and worker.released and execution.may_claim(worker_id, worker.token, NOW)
+    return worker.status is READY and worker.is_released and execution.may_claim(worker_id, worker.token, NOW)
 
 
 # Whose turn it is.
@@ -127,17 +127,17 @@ def test_a_call_that_fails_is_made_again_with_the_results() -> None:
     waits(execution)
     claim(execution)
     fail(execution, call=Unsuccessful("HTTP 500"))
-    assert (execution.workers[0].released, execution.workers[0].step) == (True, 1)
+    assert (execution.workers[0].is_released, execution.workers[0].step) == (True, 1)
 
 
 def test_so_is_the_next_step_after_an_error_in_the_answer() -> None:
     execution = running()
     waits(execution)
     step(execution, is_error=True)
-    assert (execution.workers[0].released, execution.workers[0].step) == (True, 2)
+    assert (execution.workers[0].is_released, execution.workers[0].step) == (True, 2)
     claim(execution, now=execution.workers[0].due_at or NOW)
     reply(execution, state_changed=True)
-    assert not execution.workers[0].released
+    assert not execution.workers[0].is_released
 
 
 def test_and_the_call_of_a_new_attempt() -> None:
@@ -145,6 +145,43 @@ def test_and_the_call_of_a_new_attempt() -> None:
     waits(execution)
     claim(execution)
     execution.abort(None, NOW)
+    execution.retry()
+    execution.start(NOW)
+    assert is_released(execution)
+
+
+@pytest.mark.parametrize("released_before", [False, True])
+def test_a_new_attempt_waits_for_the_helpers_again(released_before: bool) -> None:
+    execution = running(0, 1)
+    waits(execution)
+    if released_before:
+        step(execution, 1, is_done=True)
+        step(execution, state_changed=True, new_workers=spawning(1), wait_for_workers=True)
+    claim(execution, 1)
+    fail(execution, 1)
+    assert statuses(execution) == {0: ABORTED, 1: FAILED}
+    execution.retry()
+    execution.start(NOW)
+    assert statuses(execution) == {0: WAITING, 1: READY}
+    step(execution, 1, is_done=True)
+    assert is_released(execution)
+
+
+def test_a_new_attempt_of_one_that_had_gone_on_does_not() -> None:
+    execution = running(0, 1)
+    waits(execution)
+    step(execution, 1, is_done=True)
+    step(execution, state_changed=True)
+    execution.abort(None, NOW)
+    execution.retry()
+    execution.start(NOW)
+    assert (execution.workers[0].status, execution.workers[0].is_released) == (READY, False)
+
+
+def test_a_new_attempt_takes_up_the_turn_that_ended_in_errors() -> None:
+    execution = running()
+    waits(execution)
+    step(execution, is_error=True, is_done=True)
     execution.retry()
     execution.start(NOW)
     assert is_released(execution)

@@ -28,6 +28,8 @@ def upgrade() -> None:
         sa.Column("http_status", sa.Integer(), nullable=True),
         sa.Column("message", sa.Text(), nullable=True),
         sa.Column("notes", sa.Text(), nullable=True),
+        sa.Column("spawned", sa.Text(), nullable=True),
+        sa.Column("rests", sa.Text(), nullable=True),
         sa.Column("answer", sa.Text(), nullable=True),
         sa.Column("items", sa.Integer(), nullable=False),
         sa.Column("node", sa.Text(), nullable=True),
@@ -75,6 +77,8 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=True),
         sa.Column("subtext", sa.Text(), nullable=True),
         sa.Column("launched_by", sa.Text(), nullable=True),
+        sa.Column("beginning", sa.Text(), nullable=True),
+        sa.Column("resumed_from", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("execution_pk"),
     )
     op.create_table(
@@ -245,7 +249,7 @@ def upgrade() -> None:
         sa.Column("idle_steps", sa.Integer(), nullable=False),
         sa.Column("due_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
         sa.Column("finished", sa.Boolean(), nullable=False),
-        sa.Column("released", sa.Boolean(), nullable=False),
+        sa.Column("waits", sa.Boolean(), nullable=False),
         sa.Column("passed_over", sa.Boolean(), nullable=False),
         sa.Column("undelivered", sa.Integer(), nullable=False),
         sa.Column("held", sa.Boolean(), nullable=False),
