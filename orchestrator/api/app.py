@@ -13,6 +13,7 @@ from orchestrator.api import (
     executions,
     health,
     imports,
+    nodes,
     tasks,
     tokens,
     workspaces,
@@ -33,6 +34,7 @@ _ROUTERS = (
     collector.items_router,
     tokens.router,
     workspaces.router,
+    nodes.router,
     health.router,
     health.status_router,
 )
@@ -60,6 +62,15 @@ def create_api(context: ApiContext) -> FastAPI:
     app.state.routes = [route for router in _ROUTERS for route in router.routes]
     app.include_router(documentation.router)
     app.openapi = partial(documentation.document, app)  # type: ignore[method-assign]
+    return app
+
+
+def create_health_api(context: ApiContext) -> FastAPI:
+    """What a node of the role `engine` serves: whether it lives, and whether it can work."""
+    app = FastAPI(title="Orchestrator", version=context.version, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.context = context
+    install_handlers(app)
+    app.include_router(health.router)
     return app
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from app_sdk.protocol.limits import Limits
 from orchestrator.service.definitions import Definitions
@@ -14,7 +15,8 @@ class ApiContext:
     """Everything that a route may use.
 
     `wake` is called after the commit of anything that may have made work due. `is_ready`: the database is
-    reachable, its schema is this version's, and this node is not draining.
+    reachable, its schema is this version's, and this node is not draining. `node_timeout`: how long a node may be
+    silent before it is held to be gone.
     """
 
     database: Database
@@ -27,4 +29,5 @@ class ApiContext:
     wake: Callable[[], None]
     is_ready: Callable[[], Awaitable[bool]]
     node: str
+    node_timeout: timedelta
     version: str

@@ -50,6 +50,7 @@ ALLOWED: Mapping[str, frozenset[Role]] = {
     "get_workspace_secret": _ADMINS,
     "rotate_workspace_secret": _ADMINS,
     "get_status": _READERS,
+    "list_nodes": _READERS,
 }
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from orchestrator import __version__
-from orchestrator.cli import apps, demo, doctor, executions, imports, tasks, tokens, workspaces
+from orchestrator.cli import apps, demo, doctor, executions, imports, nodes, tasks, tokens, workspaces
 from orchestrator.cli.groups import RootGroup
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ for name, noun in {
     "import": imports.app,
     "token": tokens.app,
     "workspace": workspaces.app,
+    "node": nodes.app,
 }.items():
     app.add_typer(noun, name=name)
 app.command("demo")(demo.demo)

@@ -24,23 +24,27 @@ DatabaseOption = Annotated[
         show_default="a file in the data directory",
     ),
 ]
+Role = Literal["all", "api", "engine"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 @app.command("serve")
-def serve(
+def serve(  # noqa: PLR0913 - an option each
     host: Annotated[str | None, typer.Option(help="The address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="The port; 0 takes any free one.", show_default="8400")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="The data directory.", show_default="./.orchestrator")] = None,
     database: DatabaseOption = None,
     config: Annotated[Path | None, typer.Option(help="The settings file.", show_default="./config.toml")] = None,
+    role: Annotated[
+        Role | None, typer.Option(help="What this node does: both, the API only, the engine only.", show_default="all")
+    ] = None,
     log_level: Annotated[LogLevel | None, typer.Option(help="What to log.", show_default="info")] = None,
 ) -> None:
     """Run the server until it is asked to stop (Ctrl-C, SIGTERM)."""
     settings = read_flags(
         config,
         {
-            "server": {"host": host, "port": port, "data_dir": data_dir},
+            "server": {"host": host, "port": port, "data_dir": data_dir, "role": role},
             "database": {"url": database},
             "log": {"level": log_level},
         },

@@ -45,10 +45,11 @@ class DispatcherOptions:
 
 @dataclass(frozen=True, slots=True)
 class Outlets:
-    """Whom the dispatcher tells about what a commit has made due."""
+    """Whom the dispatcher tells about what a commit has made due; `left_over` is more than this node can take."""
 
     batches: Callable[[], None]
     freed_groups: Callable[[], None]
+    left_over: Callable[[], None]
 
 
 class Dispatcher(Loop):
@@ -75,7 +76,7 @@ class Dispatcher(Loop):
         self._terms = LeaseTerms(options.node, options.lease)
         self._conversations: dict[asyncio.Task[None], tuple[int, int]] = {}
         self._applier = GroupCommit[Report, Claim | None](self._apply, self._apply_refused)
-        self._outlets = Outlets(lambda: None, lambda: None)
+        self._outlets = Outlets(lambda: None, lambda: None, lambda: None)
         self._orphans: list[tuple[int, int, int]] = []
         self._is_unsure = False
         self._met_outage: set[asyncio.Task[None]] = set()
@@ -217,6 +218,8 @@ class Dispatcher(Loop):
             self._outlets.freed_groups()
         if applied.made_due:
             self.wake()
+            if self._draining or self.in_flight >= self._options.concurrency:
+                self._outlets.left_over()
 
     def _ended(self, conversation: asyncio.Task[None]) -> None:
         del self._conversations[conversation]

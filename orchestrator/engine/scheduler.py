@@ -3,6 +3,7 @@
 Nothing is stored in APScheduler, so a restart, a late wake-up or a second node changes nothing.
 """
 
+import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -52,7 +53,10 @@ class Scheduler(Loop):
 
     async def tick(self) -> timedelta | None:
         has_failed = False
-        for task_pk in await self._database.read(scheduling.due_tasks):
+        due = await self._database.read(scheduling.due_tasks)
+        # Nodes that see the same slots at the same instant are not to reach for each of them at the same instant.
+        random.shuffle(due)
+        for task_pk in due:
             has_failed |= not await self._launch(task_pk)
         due_in = await self._database.read(scheduling.next_due)
         if due_in:

@@ -1,129 +1,131 @@
-"""A node: the engine's loops on one database, wired to each other."""
+"""A node: the engine's loops on one database, wired to each other and to the other nodes."""
 
 import asyncio
-import time
+import socket
 import uuid
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from datetime import timedelta
 
-from app_sdk.protocol.limits import Limits
 from orchestrator import __version__
-from orchestrator.domain.retry import RetryPolicy
-from orchestrator.engine.caller import Caller, CallerOptions, open_caller
-from orchestrator.engine.deliverer import Deliverer, DelivererOptions
-from orchestrator.engine.dispatcher import Dispatcher, DispatcherOptions, Outlets
+from orchestrator.engine.deliverer import Deliverer
+from orchestrator.engine.dispatcher import Dispatcher, Outlets
+from orchestrator.engine.loop import Loop
 from orchestrator.engine.pruner import Pruner
-from orchestrator.engine.request import RequestOptions
+from orchestrator.engine.registrar import Registrar
 from orchestrator.engine.scheduler import Scheduler
 from orchestrator.engine.timekeeper import Timekeeper
+from orchestrator.engine.wakeups import Listener, Notifier
+from orchestrator.runtime import node_options
 from orchestrator.runtime.identifiers import new_id
+from orchestrator.runtime.node_options import Addresses
 from orchestrator.service import timers
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.vault import Vault
-from orchestrator.settings import Settings
+from orchestrator.settings import NO_LISTEN, Settings
 from orchestrator.store.database import Database
 from orchestrator.store.dialect import Dialect
+from orchestrator.store.nodes import NodeFacts
 
-# A collector that is back is noticed within a minute; what waits for it are whole executions.
-LONGEST_DELIVERY_WAIT = timedelta(minutes=1)
 # After the last call has been cut off: how long its record may take.
 LAST_COMMITS = timedelta(seconds=2)
-USER_AGENT = f"orchestrator/{__version__}"
-
-
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """What apps are told: where the API is, and where the collector is (without `/data`)."""
-
-    api_endpoint: str
-    collector_endpoint: str
-
-
-def limits_of(settings: Settings) -> Limits:
-    """The limits that answers and states are held to."""
-    asked = settings.limits
-    return Limits(
-        answer_bytes=asked.answer_bytes,
-        worker_state_bytes=asked.worker_state_bytes,
-        app_state_bytes=asked.app_state_bytes,
-        items_per_answer=asked.items_per_answer,
-    )
-
-
-def retry_of(settings: Settings) -> RetryPolicy:
-    """The retry policy of tasks that do not say otherwise, and of deliveries."""
-    asked = settings.retry
-    return RetryPolicy(
-        max_retries=asked.max_retries,
-        initial_delay=timedelta(seconds=asked.initial_delay_secs),
-        multiplier=asked.multiplier,
-        max_delay=timedelta(seconds=asked.max_delay_secs),
-    )
 
 
 class Node:
-    """Start, wake, drain. Its identity is fresh at every boot, so that nobody mistakes it for its predecessor."""
+    """Start, wake, drain. Its identity is fresh at every boot, so that nobody mistakes it for its predecessor.
+
+    A node of the role `api` runs no loops of the engine, but takes part: what it launches, it rings the others for.
+    """
 
     def __init__(self, settings: Settings, database: Database, vault: Vault, addresses: Addresses) -> None:
-        self.identity = str(uuid.uuid4())
-        self.definitions = Definitions(retry_of(settings))
+        self.facts = _facts(settings, addresses)
+        self.identity = self.facts.id
+        self.definitions = Definitions(node_options.retry_of(settings))
         self._settings = settings
         self._database = database
-        self._caller = _caller(settings)
-        self._collector_caller = _collector_caller(settings)
+        is_shared = database.dialect is Dialect.POSTGRESQL
         poll = timedelta(seconds=settings.engine.poll_interval_secs)
+        self._caller = node_options.caller(settings)
+        self._collector_caller = node_options.collector_caller(settings)
         self.dispatcher = Dispatcher(
             database,
             self.definitions,
             vault,
             self._caller,
-            _dispatcher_options(settings, self.identity, poll),
-            _request_options(settings, addresses),
+            node_options.dispatcher_options(settings, self.identity, poll),
+            node_options.request_options(settings, addresses),
         )
         self.deliverer = Deliverer(
             database,
             self.definitions,
             vault,
             self._collector_caller,
-            _deliverer_options(settings, addresses, poll),
+            node_options.deliverer_options(settings, addresses, poll),
             delivered=self._delivered,
         )
-        self.timekeeper = Timekeeper(
+        self.timekeeper = Timekeeper(database, self.definitions, self.dispatcher.wake, poll, watches_leases=is_shared)
+        self.scheduler = Scheduler(database, self.definitions, new_id, self._made_due, poll)
+        self.registrar = Registrar(
             database,
             self.definitions,
-            self.dispatcher.wake,
-            poll,
-            watches_leases=database.dialect is Dialect.POSTGRESQL,
+            self.facts,
+            timedelta(seconds=settings.engine.node_timeout_secs),
+            self._made_due,
+            judges=is_shared and settings.server.role != "api",
         )
-        self.pruner = Pruner(database)
-        self.scheduler = Scheduler(database, self.definitions, new_id, self.dispatcher.wake, poll)
-        self._loops = (self.dispatcher, self.deliverer, self.timekeeper, self.scheduler)
-        self.dispatcher.connect(Outlets(batches=self.deliverer.wake, freed_groups=self.timekeeper.wake))
+        self.notifier = Notifier(database, lambda: is_shared and self.registrar.others > 0)
+        self.listener = _listener(settings, database, self._wake_loops)
+        self._loops = self._engine_loops() if settings.server.role != "api" else ()
+        self.dispatcher.connect(
+            Outlets(batches=self.deliverer.wake, freed_groups=self.timekeeper.wake, left_over=self.notifier.ring)
+        )
 
     async def start(self) -> None:
         """Take up the work. On the embedded database the claims of the process before are void, and resumed at once."""
         if self._database.dialect is Dialect.SQLITE:
             while await self._database.write(timers.void_claims, self.definitions):
                 pass
-        for loop in (*self._loops, self.pruner):
+        for loop in (*self._loops, self.registrar):
             loop.start()
+        if self.listener is not None and self._loops:
+            self.listener.start()
 
     def wake(self) -> None:
         """Something may have become due: a launch, an activation, a retry, a redelivery."""
-        for loop in self._loops:
-            loop.wake()
+        self._wake_loops()
+        self.notifier.ring()
 
     async def drain(self) -> bool:
         """Claim nothing more, let the calls in flight be applied, then stop; False if some were still under way."""
         within = timedelta(seconds=self._settings.engine.drain_secs)
         self.dispatcher.stop_claiming()
-        await asyncio.gather(*(loop.stop() for loop in (*self._loops, self.pruner)))
+        self.registrar.drain()
+        if self.listener is not None:
+            await self.listener.stop()
+        await asyncio.gather(*(loop.stop() for loop in self._loops))
         is_done = all(await asyncio.gather(self.dispatcher.drained(within), self.deliverer.drained(within)))
         await self._caller.close()
         await self._collector_caller.close()
         # What was cut off ends now, as lost: it is recorded, and due again at once.
         await asyncio.gather(self.dispatcher.drained(LAST_COMMITS), self.deliverer.drained(LAST_COMMITS))
+        await self._leave()
         return is_done
+
+    async def _leave(self) -> None:
+        self.notifier.ring()
+        await self.notifier.close()
+        await self.registrar.stop()
+        await self.registrar.leave()
+
+    def _engine_loops(self) -> tuple[Loop, ...]:
+        return self.dispatcher, self.deliverer, self.timekeeper, self.scheduler, Pruner(self._database)
+
+    def _wake_loops(self) -> None:
+        for loop in (self.dispatcher, self.deliverer, self.timekeeper, self.scheduler):
+            loop.wake()
+
+    def _made_due(self) -> None:
+        self.dispatcher.wake()
+        self.notifier.ring()
 
     def _delivered(self) -> None:
         self.dispatcher.wake()
@@ -131,52 +133,19 @@ class Node:
         self.timekeeper.wake()
 
 
-def _caller(settings: Settings) -> Caller:
-    return open_caller(
-        CallerOptions(
-            max_connections=settings.engine.concurrency,
-            allow_private_addresses=settings.private_addresses_allowed,
-            allowed_hosts=settings.webhook.allowed_hosts,
-        ),
-        clock=time.time,
+def _facts(settings: Settings, addresses: Addresses) -> NodeFacts:
+    name = settings.server.name or socket.gethostname()
+    return NodeFacts(
+        id=f"{name}:{uuid.uuid4()}",
+        name=name,
+        role=settings.server.role,
+        version=__version__,
+        url=addresses.api_endpoint,
     )
 
 
-def _collector_caller(settings: Settings) -> Caller:
-    # The collector's address is the operator's own word, and the built-in one is this very server; an app's is not.
-    options = CallerOptions(max_connections=settings.engine.import_concurrency, allow_private_addresses=True)
-    return open_caller(options, clock=time.time)
-
-
-def _dispatcher_options(settings: Settings, identity: str, poll: timedelta) -> DispatcherOptions:
-    return DispatcherOptions(
-        node=identity,
-        concurrency=settings.engine.concurrency,
-        lease=timedelta(seconds=settings.engine.lease_secs),
-        limits=limits_of(settings),
-        poll_interval=poll,
-    )
-
-
-def _request_options(settings: Settings, addresses: Addresses) -> RequestOptions:
-    return RequestOptions(
-        api_endpoint=addresses.api_endpoint,
-        collector_endpoint=addresses.collector_endpoint,
-        timeout_secs=settings.webhook.timeout_secs,
-        max_answer_bytes=settings.limits.answer_bytes,
-        verify_tls=settings.webhook.verify_tls,
-        user_agent=USER_AGENT,
-        clock=time.time,
-    )
-
-
-def _deliverer_options(settings: Settings, addresses: Addresses, poll: timedelta) -> DelivererOptions:
-    return DelivererOptions(
-        collector_endpoint=addresses.collector_endpoint,
-        concurrency=settings.engine.import_concurrency,
-        timeout_secs=settings.webhook.timeout_secs,
-        verify_tls=settings.webhook.verify_tls,
-        user_agent=USER_AGENT,
-        retry=replace(retry_of(settings), max_delay=min(retry_of(settings).max_delay, LONGEST_DELIVERY_WAIT)),
-        poll_interval=poll,
-    )
+def _listener(settings: Settings, database: Database, wake: Callable[[], None]) -> Listener | None:
+    asked = settings.database.listen_url
+    if database.dialect is not Dialect.POSTGRESQL or asked == NO_LISTEN:
+        return None
+    return Listener(asked or database.url, wake)

@@ -7,13 +7,14 @@ import signal
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import structlog
 import uvicorn
 
 from orchestrator import __version__
-from orchestrator.api.app import create_api
+from orchestrator.api.app import create_api, create_health_api
 from orchestrator.api.context import ApiContext
 from orchestrator.runtime.data_directory import (
     ADMIN_TOKEN_FILE,
@@ -25,7 +26,8 @@ from orchestrator.runtime.data_directory import (
 )
 from orchestrator.runtime.identifiers import new_id
 from orchestrator.runtime.logging import configure_logging
-from orchestrator.runtime.node import Addresses, Node, limits_of
+from orchestrator.runtime.node import Node
+from orchestrator.runtime.node_options import Addresses, limits_of
 from orchestrator.service import tokens, workspaces
 from orchestrator.service.vault import Vault, check_master_key
 from orchestrator.settings import Settings
@@ -92,12 +94,14 @@ async def _run(
         wake=node.wake,
         is_ready=is_ready,
         node=node.identity,
+        node_timeout=timedelta(seconds=settings.engine.node_timeout_secs),
         version=__version__,
     )
-    web = _WebServer(_web_config(create_api(context)))
+    api = create_health_api(context) if settings.server.role == "engine" else create_api(context)
+    web = _WebServer(_web_config(api))
     stop = _stop_signal(draining)
     await node.start()
-    _log.info("serving", url=url, database=database.dialect.value, node=node.identity, version=__version__)
+    _log.info("serving", url=url, database=database.dialect.value, role=settings.server.role, node=node.identity)
     serving = asyncio.create_task(web.serve(sockets=[listener]))
     await asyncio.wait({serving, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
     # Apps may still answer calls in flight while the API is up, and readers see the drain.

@@ -95,15 +95,18 @@ def save(tx: Transaction, held: Iterable[Held], now: datetime) -> None:
             one.started_at = now
         row = _execution_row(one)
         if row != one.row:
-            changed.append(row)
+            # One that this transaction has inserted is pending, in its first attempt.
+            guard = {"was_status": "pending", "was_attempt": 1} if not one.row else _guard(one.row)
+            changed.append({**row, **guard})
             one.row = row
         for worker_id in sorted(one.execution.touched):
             worker = one.execution.workers[worker_id]
-            guard = one.guards.get(worker_id)
-            (inserts if guard is None else updates).append(_worker_row(one, worker, guard))
+            was = one.guards.get(worker_id)
+            (inserts if was is None else updates).append(_worker_row(one, worker, was))
             one.guards[worker_id] = (worker.token, worker.status.value)
         one.execution.touched.clear()
-    statements.update(tx, changed)
+    if statements.update(tx, changed) != len(changed):
+        raise GuardMissed("an execution's row was not as it had been read under its lock")
     if statements.update_workers(tx, updates) != len(updates):
         raise GuardMissed("a worker's row was not as it had been read under its execution's lock")
     statements.insert_workers(tx, inserts)
@@ -154,6 +157,10 @@ def _execution_row(held: Held) -> dict[str, Any]:
         "ended_at": maybe_micros(execution.ended_at),
         "message": execution.message,
     }
+
+
+def _guard(row: dict[str, Any]) -> dict[str, Any]:
+    return {"was_status": row["status"], "was_attempt": row["attempt"]}
 
 
 def _worker(row: tuple[Any, ...]) -> Worker:

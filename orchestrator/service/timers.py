@@ -20,18 +20,18 @@ def lose_leases(tx: Transaction, definitions: Definitions) -> int:
     """Give up the claims whose lease has run out; returns how many. (PostgreSQL: their node is gone or stuck.)"""
     now = tx.now()
     late = overdue.leases(tx, to_micros(now), BATCH)
-    return _lose(tx, definitions, late, "the lease ran out: the node that called is gone or stuck")
+    return lose(tx, definitions, late, "the lease ran out: the node that called is gone or stuck")
 
 
 def void_claims(tx: Transaction, definitions: Definitions) -> int:
     """At the boot of the only server of a database: every claim is an orphan of the one before. Returns how many."""
     outbox.void_leases(tx, to_micros(tx.now()))
-    return _lose(tx, definitions, overdue.claims(tx, BATCH), "the server stopped during the call")
+    return lose(tx, definitions, overdue.claims(tx, BATCH), "the server stopped during the call")
 
 
 def lose_claims(tx: Transaction, definitions: Definitions, claims: list[tuple[int, int, int]]) -> int:
     """Give up this node's own claims, as (execution, worker id, token), whose calls went wrong inside the node."""
-    return _lose(tx, definitions, claims, "the node could not finish the call")
+    return lose(tx, definitions, claims, "the node could not finish the call")
 
 
 def release_claims(tx: Transaction, definitions: Definitions, claims: list[tuple[int, int, int]]) -> None:
@@ -78,7 +78,8 @@ def next_timer(tx: Transaction) -> timedelta | None:
     return max(timedelta(), from_micros(min(instants)) - now) if instants else None
 
 
-def _lose(tx: Transaction, definitions: Definitions, claims: list[tuple[int, int, int]], message: str) -> int:
+def lose(tx: Transaction, definitions: Definitions, claims: list[tuple[int, int, int]], message: str) -> int:
+    """Give up claims, as (execution, worker id, token), as far as they still hold; returns how many did."""
     held = hold(tx, definitions, {pk for pk, _, _ in claims})
     now = tx.now()
     lost = 0

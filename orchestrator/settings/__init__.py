@@ -5,6 +5,7 @@
 """
 
 from orchestrator.settings.sections import (
+    NO_LISTEN,
     CliSettings,
     CollectorSettings,
     DatabaseSettings,
@@ -20,6 +21,7 @@ from orchestrator.settings.sections import (
 from orchestrator.settings.sources import SettingsError, load_settings, setting_names
 
 __all__ = [
+    "NO_LISTEN",
     "CliSettings",
     "CollectorSettings",
     "DatabaseSettings",

@@ -20,6 +20,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 ENVIRONMENT_PREFIX = "ORCHESTRATOR_"
 
+# For `database.listen_url`: no connection is opened that waits for the rings of other nodes.
+NO_LISTEN = "off"
+
 # A lease must outlast its call, or another node makes the call a second time.
 LEASE_MARGIN_SECS = 5
 
@@ -64,6 +67,8 @@ class ServerSettings(Section):
     port: int = Field(default=8400, ge=0, le=65_535)
     data_dir: Path = Path(".orchestrator")
     public_url: OptionalHttpUrl = None
+    name: str = Field(default="", max_length=100, pattern=r"^[^:\s]*$")
+    role: Literal["all", "api", "engine"] = "all"
 
     @field_validator("data_dir")
     @classmethod
@@ -90,6 +95,14 @@ class ServerSettings(Section):
 class DatabaseSettings(Section):
     url: str = Field(default="", repr=False)
     pool_size: int = Field(default=6, ge=1, le=200)
+    listen_url: str = Field(default="", repr=False)
+
+    @field_validator("listen_url")
+    @classmethod
+    def _postgresql(cls, value: str) -> str:
+        if value not in ("", NO_LISTEN) and not value.startswith(("postgres://", "postgresql://")):
+            raise ValueError(f"expected postgresql://user:password@host/name, or {NO_LISTEN}")
+        return value
 
     @field_validator("url")
     @classmethod
@@ -106,6 +119,7 @@ class EngineSettings(Section):
     concurrency: int = Field(default=100, ge=1, le=10_000)
     poll_interval_secs: float = Field(default=1, ge=0.01, le=60)
     lease_secs: float = Field(default=30, ge=1, le=3600)
+    node_timeout_secs: float = Field(default=10, ge=0.5, le=3600)
     drain_secs: float = Field(default=25, ge=0, le=3600)
     import_concurrency: int = Field(default=8, ge=1, le=1000)
 
@@ -193,6 +207,10 @@ class Settings(BaseSettings):
                 f"engine.lease_secs ({self.engine.lease_secs:g}) must be at least {LEASE_MARGIN_SECS} more "
                 f"than webhook.timeout_secs ({self.webhook.timeout_secs:g})"
             )
+        if self.server.role != "all" and not self.database.url.startswith("postgresql:"):
+            raise ValueError(f"server.role is {self.server.role}: that takes a database.url of PostgreSQL")
+        if self.server.role == "engine" and self.server.public_url is None:
+            raise ValueError("server.role is engine: set server.public_url to where the API is, which apps are told")
         if self.retry.max_delay_secs < self.retry.initial_delay_secs:
             raise ValueError(
                 f"retry.max_delay_secs ({self.retry.max_delay_secs:g}) must not be less than "

@@ -25,7 +25,7 @@ SHORT_NAMES = {
 }
 
 # Never quoted in a message: each is a secret, or may hold one.
-SECRETS = {"cli.token", "database.url", "security.admin_token", "security.master_key"}
+SECRETS = {"cli.token", "database.url", "database.listen_url", "security.admin_token", "security.master_key"}
 
 # Kubernetes gives a container such variables for every Service, and one may well be called "orchestrator…".
 # They are not meant for us, and to refuse them would keep the server from starting there.

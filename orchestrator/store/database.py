@@ -72,6 +72,7 @@ class Database:
     """Runs use cases in transactions. `clock` replaces the database's clock in tests."""
 
     def __init__(self, options: DatabaseOptions, clock: Clock | None = None) -> None:
+        self.url = options.url
         self.dialect = options.dialect
         self._clock = clock
         self._local = threading.local()

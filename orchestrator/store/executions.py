@@ -16,13 +16,13 @@ SELECT execution_pk, worker_id, status, step, token, retry_count, idle_steps, du
        undelivered, refused, node, claimed_at, lease_until
   FROM workers WHERE execution_pk IN :pks"""
 
+# The guard is in the write itself: a row that another transaction has moved on is not touched.
 _UPDATE = """
 UPDATE executions
    SET status = :status, failing = :failing, attempt = :attempt, open_workers = :open_workers,
        deadline_at = :deadline_at, started_at = :started_at, ended_at = :ended_at, message = :message
- WHERE pk = :pk"""
+ WHERE pk = :pk AND status = :was_status AND attempt = :was_attempt"""
 
-# The guard is in the write itself: a row that another transaction has moved on is not touched.
 _UPDATE_WORKER = """
 UPDATE workers
    SET status = :status, step = :step, token = :token, retry_count = :retry_count, idle_steps = :idle_steps,

@@ -146,6 +146,20 @@ class IdempotencyRecord(SQLModel, table=True):
     created_at: int = Field(sa_column=big())
 
 
+class Node(SQLModel, table=True):
+    """A process that takes part. Nothing recovers by its row, which is removed a day after its last sign of life."""
+
+    __tablename__ = "nodes"
+    id: str = Field(sa_column=Column(Text, primary_key=True))
+    name: str = Field(sa_column=Column(Text, nullable=False))
+    role: str = Field(sa_column=Column(Text, nullable=False))
+    version: str = Field(sa_column=Column(Text, nullable=False))
+    url: str = Field(sa_column=Column(Text, nullable=False))
+    state: str = Field(sa_column=Column(Text, nullable=False))
+    started_at: int = Field(sa_column=big())
+    heartbeat_at: int = Field(sa_column=big())
+
+
 class Setting(SQLModel, table=True):
     """Facts about the installation itself, such as the value that proves the master key."""
 

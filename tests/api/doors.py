@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -109,6 +110,7 @@ async def open_api(database: Database, body_bytes: int = BODY_BYTES) -> AsyncIte
             wake=lambda: wakes.append(None),
             is_ready=is_ready,
             node="node-1",
+            node_timeout=timedelta(seconds=10),
             version="0.1.0",
         )
         app = _application(context)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from orchestrator.domain.errors import Conflict, NotFound
-from orchestrator.runtime.node import Addresses, Node
+from orchestrator.runtime.node import Node
+from orchestrator.runtime.node_options import Addresses
 from tests.engine.desk import Desk, items, numbers_of, open_desk, take_in, three_batches
 from tests.engine.watching import Turnstile, count_ticks
 from tests.support.fake_app import HangUp, Received, Reply, running_app

@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from app_sdk.protocol.manifest import read_manifest
 from app_sdk.protocol.strict_json import dumps
 from orchestrator.runtime.identifiers import new_id
-from orchestrator.runtime.node import Addresses, Node
+from orchestrator.runtime.node import Node
+from orchestrator.runtime.node_options import Addresses
 from orchestrator.service import apps, ending, launching, workspaces
 from orchestrator.service.launching import LaunchOrder
 from orchestrator.service.vault import Vault, check_master_key
@@ -94,8 +95,14 @@ class World:
         }
         await self.database.write(apps.install, self.vault, WORKSPACE, read_manifest(manifest), SECRET)
 
-    async def launch(self, task_id: str = "app_test_run", state: Any = None, **order: Any) -> str:
-        """Launch and wake the node; returns the execution's id."""
+    async def launch(
+        self,
+        task_id: str = "app_test_run",
+        state: Any = None,
+        wakes: Node | Literal["own"] | None = "own",
+        **order: Any,
+    ) -> str:
+        """Launch and wake the node, another one, or none; returns the execution's id."""
 
         def use_case(tx: Transaction) -> str:
             task = lookups.task_key(tx, WORKSPACE, task_id)
@@ -105,7 +112,9 @@ class World:
             return launching.launch(tx, self.node.definitions, wanted, new_id).id
 
         execution_id = await self.database.write(use_case)
-        self.node.wake()
+        woken = self.node if wakes == "own" else wakes
+        if woken is not None:
+            woken.wake()
         return execution_id
 
     async def abort(self, execution_id: str) -> None:

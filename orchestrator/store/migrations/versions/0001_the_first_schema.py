@@ -218,6 +218,22 @@ def upgrade() -> None:
         batch_op.create_index("log_lines_execution", ["execution_pk", "pk"], unique=False)
 
     op.create_table(
+        "nodes",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column(
+            "started_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
+        sa.Column(
+            "heartbeat_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
         "settings",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
@@ -571,6 +587,7 @@ def downgrade() -> None:
     op.drop_table("workers")
     op.drop_table("worker_states")
     op.drop_table("settings")
+    op.drop_table("nodes")
     with op.batch_alter_table("log_lines", schema=None) as batch_op:
         batch_op.drop_index("log_lines_execution")
 

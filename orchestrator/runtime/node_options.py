@@ -1,0 +1,101 @@
+"""The settings cut into the options of each part: every part gets its own few."""
+
+import time
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from app_sdk.protocol.limits import Limits
+from orchestrator import __version__
+from orchestrator.domain.retry import RetryPolicy
+from orchestrator.engine.caller import Caller, CallerOptions, open_caller
+from orchestrator.engine.deliverer import DelivererOptions
+from orchestrator.engine.dispatcher import DispatcherOptions
+from orchestrator.engine.request import RequestOptions
+from orchestrator.settings import Settings
+
+# A collector that is back is noticed within a minute; what waits for it are whole executions.
+LONGEST_DELIVERY_WAIT = timedelta(minutes=1)
+USER_AGENT = f"orchestrator/{__version__}"
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """What apps are told: where the API is, and where the collector is (without `/data`)."""
+
+    api_endpoint: str
+    collector_endpoint: str
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The limits that answers and states are held to."""
+    asked = settings.limits
+    return Limits(
+        answer_bytes=asked.answer_bytes,
+        worker_state_bytes=asked.worker_state_bytes,
+        app_state_bytes=asked.app_state_bytes,
+        items_per_answer=asked.items_per_answer,
+    )
+
+
+def retry_of(settings: Settings) -> RetryPolicy:
+    """The retry policy of tasks that do not say otherwise, and of deliveries."""
+    asked = settings.retry
+    return RetryPolicy(
+        max_retries=asked.max_retries,
+        initial_delay=timedelta(seconds=asked.initial_delay_secs),
+        multiplier=asked.multiplier,
+        max_delay=timedelta(seconds=asked.max_delay_secs),
+    )
+
+
+def caller(settings: Settings) -> Caller:
+    """The one that calls apps."""
+    return open_caller(
+        CallerOptions(
+            max_connections=settings.engine.concurrency,
+            allow_private_addresses=settings.private_addresses_allowed,
+            allowed_hosts=settings.webhook.allowed_hosts,
+        ),
+        clock=time.time,
+    )
+
+
+def collector_caller(settings: Settings) -> Caller:
+    """The one that brings batches to the collector."""
+    # The collector's address is the operator's own word, and the built-in one is this very server; an app's is not.
+    options = CallerOptions(max_connections=settings.engine.import_concurrency, allow_private_addresses=True)
+    return open_caller(options, clock=time.time)
+
+
+def dispatcher_options(settings: Settings, identity: str, poll: timedelta) -> DispatcherOptions:
+    return DispatcherOptions(
+        node=identity,
+        concurrency=settings.engine.concurrency,
+        lease=timedelta(seconds=settings.engine.lease_secs),
+        limits=limits_of(settings),
+        poll_interval=poll,
+    )
+
+
+def request_options(settings: Settings, addresses: Addresses) -> RequestOptions:
+    return RequestOptions(
+        api_endpoint=addresses.api_endpoint,
+        collector_endpoint=addresses.collector_endpoint,
+        timeout_secs=settings.webhook.timeout_secs,
+        max_answer_bytes=settings.limits.answer_bytes,
+        verify_tls=settings.webhook.verify_tls,
+        user_agent=USER_AGENT,
+        clock=time.time,
+    )
+
+
+def deliverer_options(settings: Settings, addresses: Addresses, poll: timedelta) -> DelivererOptions:
+    return DelivererOptions(
+        collector_endpoint=addresses.collector_endpoint,
+        concurrency=settings.engine.import_concurrency,
+        timeout_secs=settings.webhook.timeout_secs,
+        verify_tls=settings.webhook.verify_tls,
+        user_agent=USER_AGENT,
+        retry=replace(retry_of(settings), max_delay=min(retry_of(settings).max_delay, LONGEST_DELIVERY_WAIT)),
+        poll_interval=poll,
+    )
