@@ -10,8 +10,16 @@ from orchestrator.cli.connecting import remote
 from orchestrator.cli.documents import as_object, read_argument, read_object, read_time
 from orchestrator.cli.executions import after_launch
 from orchestrator.cli.failures import Missing, Misused
-from orchestrator.cli.formats import JsonObject, clean, schedule, when
-from orchestrator.cli.options import IdempotencyOption, IdOption, JsonOption, NameOption, WatchOption
+from orchestrator.cli.formats import JsonObject, clean, number, schedule, when
+from orchestrator.cli.options import (
+    CursorOption,
+    IdempotencyOption,
+    IdOption,
+    JsonOption,
+    LimitOption,
+    NameOption,
+    WatchOption,
+)
 from orchestrator.cli.printing import Cell, Column, items, print_list, say, status
 
 app = typer.Typer(no_args_is_help=True, help="List tasks, launch them, pause and resume their schedules.")
@@ -31,6 +39,7 @@ WorkerOption = Annotated[
     typer.Option(metavar="N=JSON", help="Start worker N (1 to 9) too, so. Repeatable.", show_default=False),
 ]
 
+_LATE_SECS = 1.0
 # A task's id begins with its app's.
 _APP_OF_TASK = re.compile(r"(appx?_[a-z0-9]+)_.+")
 
@@ -47,6 +56,21 @@ _COLUMNS = (
     Column("next", lambda row: "paused" if row.get("is_paused") else when(row.get("next_slot_at"))),
     Column("last run", _last_execution),
 )
+
+
+_OCCURRENCE_COLUMNS = (
+    Column("slot", lambda row: when(row.get("slot_at"))),
+    Column("outcome", lambda row: status(row.get("outcome"))),
+    Column("reason", lambda row: clean(row.get("reason"))),
+    Column("late", lambda row: _late(row.get("late_secs")), is_number=True),
+    Column("slots", lambda row: number(row.get("slots")), is_number=True),
+    Column("execution", lambda row: clean(row.get("execution_id"))),
+    Column("note", lambda row: clean(row.get("note")), is_prose=True),
+)
+
+
+def _late(secs: object) -> str:
+    return f"{secs:.1f} s" if isinstance(secs, int | float) and secs >= _LATE_SECS else ""
 
 
 @app.command("list")
@@ -96,6 +120,21 @@ def run(  # noqa: PLR0913 - an option each
     after_launch(api, launched, watch=watch, as_json=as_json)
 
 
+@app.command("occurrences")
+@remote
+def occurrences(
+    api: ApiClient,
+    task: TaskArgument,
+    limit: LimitOption = 50,
+    cursor: CursorOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List what became of each slot of a task's schedule, the latest first."""
+    app_id, task_id = _find(api, task)
+    page = api.collect("v1", "apps", app_id, "tasks", task_id, "occurrences", limit=limit, cursor=cursor)
+    print_list(page, _OCCURRENCE_COLUMNS, as_json=as_json, empty="No slot of this task has come yet.")
+
+
 @app.command("pause")
 @remote
 def pause(api: ApiClient, task: TaskArgument) -> None:
@@ -112,11 +151,11 @@ def resume(api: ApiClient, task: TaskArgument) -> None:
 
 
 def _worker(option: str) -> JsonObject:
-    number, separator, state = option.partition("=")
-    if not separator or not re.fullmatch("[1-9]", number):
+    worker, separator, state = option.partition("=")
+    if not separator or not re.fullmatch("[1-9]", worker):
         raise Misused(f"--worker {option}: write the worker's number and its state, such as 1={{}}")
-    name = f"--worker {number}"
-    return {"worker_id": int(number), "initial_state": as_object(read_argument(state, name), name)}
+    name = f"--worker {worker}"
+    return {"worker_id": int(worker), "initial_state": as_object(read_argument(state, name), name)}
 
 
 def _change(api: ApiClient, task: str, action: str) -> str:

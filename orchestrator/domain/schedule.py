@@ -64,6 +64,12 @@ def due_slots(schedule: Schedule, slot: datetime, now: datetime, catch_up: Catch
     return DueSlots(newest[-1], tuple(newest[:-1]), count - 1, following)
 
 
+def all_missed(schedule: Schedule, slot: datetime, now: datetime) -> DueSlots:
+    """What is owed where nothing of it is launched: `slot`, which is due, and those that followed it until `now`."""
+    newest, count = _slots_until(schedule, slot, now)
+    return DueSlots(None, tuple(newest[-MISSED_KEPT:]), count, next_slot(schedule, max(slot, now)))
+
+
 def jittered(slot: datetime, task_id: str, jitter_secs: float) -> datetime:
     """The slot moved by up to `jitter_secs`, alike on every node: drawn from the task's id and the slot."""
     if not jitter_secs:

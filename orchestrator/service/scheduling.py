@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 
 from app_sdk.protocol import strict_json
 from app_sdk.protocol.manifest import ScheduleManifest
-from orchestrator.domain.cron import Cron
 from orchestrator.domain.errors import AlreadyRunning, Conflict
 from orchestrator.domain.policy import OnMultipleExec
-from orchestrator.domain.schedule import DueSlots, Interval, Schedule, due_slots, jittered
+from orchestrator.domain.schedule import DueSlots, due_slots, jittered
 from orchestrator.domain.states import AppStatus
+from orchestrator.service import occurrences
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.launching import LaunchOrder, NewId, launch
+from orchestrator.service.occurrences import Entry, Outcome, Reason
 from orchestrator.store import due_schedules, groups
 from orchestrator.store.clock import from_micros, maybe_micros, to_micros
 from orchestrator.store.due_schedules import DueSchedule
@@ -23,6 +24,8 @@ from orchestrator.store.transaction import Transaction
 GRACE = timedelta(seconds=60)
 # A slot that is launched so late is on time all the same: a loop was busy, a wake-up was lost.
 ON_TIME = timedelta(seconds=5)
+# From here on people are told.
+LATE = timedelta(seconds=1)
 BACKLOG_LOOK = timedelta(seconds=1)
 BATCH = 100
 
@@ -47,7 +50,8 @@ def launch_due(tx: Transaction, definitions: Definitions, task_pk: int, new_id: 
     asked = ScheduleManifest.model_validate_json(due.definition)
     # A slot is not late while its own jitter still holds it back.
     grace = GRACE + timedelta(seconds=asked.jitter_secs)
-    slots = due_slots(_schedule(asked, due), from_micros(due.slot_at), now, asked.catch_up, grace)
+    schedule = occurrences.schedule_of(asked, due.anchor_at)
+    slots = due_slots(schedule, from_micros(due.slot_at), now, asked.catch_up, grace)
     if asked.catch_up == "all" and _is_missed(asked, due, now) and _is_running(tx, task_pk, now):
         # It follows when the run before it has ended.
         due_schedules.postpone(tx, task_pk, due.slot_at, to_micros(now + BACKLOG_LOOK))
@@ -56,11 +60,11 @@ def launch_due(tx: Transaction, definitions: Definitions, task_pk: int, new_id: 
     moved = coming and jittered(coming, due.task_id, asked.jitter_secs)
     if not due_schedules.advance(tx, task_pk, due.slot_at, maybe_micros(coming), maybe_micros(moved)):
         return False
-    record = _missed(due, slots, now)
+    entries = _missed(slots)
     if slots.launch is not None:
-        record.append(_launch_slot(tx, definitions, due, slots.launch, now, new_id))
-    due_schedules.record(tx, record)
-    return bool(record) and record[-1]["execution_pk"] is not None
+        entries.append(_launch_slot(tx, definitions, due, slots.launch, now, new_id))
+    occurrences.record(tx, task_pk, entries, now)
+    return occurrences.has_launched(entries)
 
 
 def _is_missed(asked: ScheduleManifest, due: DueSchedule, now: datetime) -> bool:
@@ -72,29 +76,20 @@ def _is_running(tx: Transaction, task_pk: int, now: datetime) -> bool:
     return bool(running)
 
 
-def _schedule(asked: ScheduleManifest, due: DueSchedule) -> Schedule:
-    if asked.cron is not None:
-        return Cron(asked.cron, asked.timezone)
-    return Interval(timedelta(seconds=asked.interval_secs or 0), from_micros(due.anchor_at))
-
-
-def _missed(due: DueSchedule, slots: DueSlots, now: datetime) -> list[dict[str, object]]:
-    late = f"more than {GRACE.total_seconds():.0f} s late, and catch_up is none"
-    reason = late if slots.launch is None else "later slots were due as well"
-    record = [_outcome(due, slot, now, "missed", None, reason) for slot in slots.missed]
-    unlisted = slots.missed_count - len(slots.missed)
-    if unlisted:
-        record[0]["note"] = f"{reason}; {unlisted:,} slots before this one were missed too, and are not listed"
-    return record
+def _missed(slots: DueSlots) -> list[Entry]:
+    if slots.launch is None:
+        note = f"more than {GRACE.total_seconds():.0f} s late, and catch_up is none"
+        return occurrences.missed(slots, Reason.TOO_LATE, note)
+    return occurrences.missed(slots, Reason.SUPERSEDED, "later slots were due as well")
 
 
 def _launch_slot(
     tx: Transaction, definitions: Definitions, due: DueSchedule, slot: datetime, now: datetime, new_id: NewId
-) -> dict[str, object]:
+) -> Entry:
     if due.app_status != AppStatus.ACTIVE:
-        return _outcome(due, slot, now, "skipped", None, f"the app was {due.app_status}")
+        return Entry(slot, Outcome.SKIPPED, Reason.APP, f"the app was {due.app_status}")
     if due.is_paused:
-        return _outcome(due, slot, now, "skipped", None, "the task was paused")
+        return Entry(slot, Outcome.SKIPPED, Reason.PAUSED, "the task was paused")
     order = LaunchOrder(
         workspace_id=due.workspace_id,
         app_pk=due.app_pk,
@@ -104,24 +99,13 @@ def _launch_slot(
     )
     try:
         launched = launch(tx, definitions, order, new_id)
-    except Conflict as refusal:
+    except AlreadyRunning as refusal:
         policy = definitions.read(tx, {due.version_pk})[due.version_pk].on_multiple_exec
-        is_merged = policy is OnMultipleExec.RETRY_LATER and isinstance(refusal, AlreadyRunning)
-        outcome = "merged" if is_merged else "skipped"
-        return _outcome(due, slot, now, outcome, None, refusal.message)
-    late_secs = (now - slot).total_seconds()
-    note = f"late by {late_secs:.0f} s" if late_secs >= 1 else None
-    return _outcome(due, slot, now, "launched", launched.pk, note)
-
-
-def _outcome(
-    due: DueSchedule, slot: datetime, now: datetime, outcome: str, execution_pk: int | None, note: str | None
-) -> dict[str, object]:
-    return {
-        "task_pk": due.task_pk,
-        "slot_at": to_micros(slot),
-        "outcome": outcome,
-        "execution_pk": execution_pk,
-        "note": note,
-        "recorded_at": to_micros(now),
-    }
+        outcome = Outcome.MERGED if policy is OnMultipleExec.RETRY_LATER else Outcome.SKIPPED
+        return Entry(slot, outcome, Reason.OVERLAP, refusal.message)
+    except Conflict as refusal:
+        return Entry(slot, Outcome.SKIPPED, Reason.REFUSED, refusal.message)
+    jitter_secs = ScheduleManifest.model_validate_json(due.definition).jitter_secs
+    late = max(timedelta(), now - jittered(slot, due.task_id, jitter_secs))
+    note = f"late by {late.total_seconds():.0f} s" if late >= LATE else None
+    return Entry(slot, Outcome.LAUNCHED, note=note, execution_pk=launched.pk, late=late)

@@ -1,11 +1,10 @@
 """Tasks: registered with their app's manifest, each definition kept as a version; paused and resumed by people."""
 
-from datetime import timedelta
-
 from app_sdk.protocol.manifest import AppManifest, TaskManifest
-from orchestrator.domain.cron import Cron, check_cron
+from orchestrator.domain.cron import check_cron
 from orchestrator.domain.errors import Conflict, Invalid, NotFound
-from orchestrator.domain.schedule import Interval, Schedule, jittered, next_slot
+from orchestrator.domain.schedule import Schedule, jittered, next_slot
+from orchestrator.service import occurrences
 from orchestrator.store import task_rows
 from orchestrator.store.clock import from_micros, maybe_micros, to_micros
 from orchestrator.store.tables import App, Task, TaskAlias, TaskVersion
@@ -74,10 +73,7 @@ def schedule_of(definition: TaskManifest, anchor_at: int) -> Schedule | None:
     asked = definition.effective_schedule
     if asked is None:
         return None
-    if asked.cron is not None:
-        return Cron(asked.cron, asked.timezone)
-    assert asked.interval_secs is not None
-    return Interval(timedelta(seconds=asked.interval_secs), from_micros(anchor_at))
+    return occurrences.schedule_of(asked, anchor_at)
 
 
 def _add_version(tx: Transaction, task: Task, definition: TaskManifest, now: int) -> None:
@@ -109,7 +105,7 @@ def _set_schedule(tx: Transaction, task: Task, definition: TaskManifest, now: in
     row = task_rows.schedule_of(tx, task.key)
     if asked is None:
         if row is not None:
-            tx.drop(row)
+            _drop_schedule(tx, row, now)
         return
     if asked.cron is not None:
         try:
@@ -119,6 +115,8 @@ def _set_schedule(tx: Transaction, task: Task, definition: TaskManifest, now: in
     text = asked.model_dump_json(exclude_unset=True)
     if row is not None and row.definition == text:
         return
+    if row is not None:
+        occurrences.settle(tx, row, from_micros(now))
     row = row or ScheduleRow(task_pk=task.key, definition=text, anchor_at=now)
     row.definition, row.anchor_at = text, now
     schedule = schedule_of(definition, now)
@@ -128,10 +126,15 @@ def _set_schedule(tx: Transaction, task: Task, definition: TaskManifest, now: in
     tx.put(row)
 
 
+def _drop_schedule(tx: Transaction, row: ScheduleRow, now: int) -> None:
+    occurrences.settle(tx, row, from_micros(now))
+    tx.drop(row)
+
+
 def _remove(tx: Transaction, task: Task, now: int) -> None:
     row = task_rows.schedule_of(tx, task.key)
     if row is not None:
-        tx.drop(row)
+        _drop_schedule(tx, row, now)
     for alias in task_rows.aliases_of(tx, task.key):
         tx.drop(alias)
     task.removed_at = now

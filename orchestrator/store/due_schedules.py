@@ -19,8 +19,8 @@ UPDATE schedules SET next_slot_at = :next_slot_at, due_at = :due_at
  WHERE task_pk = :task_pk AND next_slot_at = :slot_at"""
 _POSTPONE = "UPDATE schedules SET due_at = :due_at WHERE task_pk = :task_pk AND next_slot_at = :slot_at"
 _RECORD = """
-INSERT INTO occurrences (task_pk, slot_at, outcome, execution_pk, note, recorded_at)
-VALUES (:task_pk, :slot_at, :outcome, :execution_pk, :note, :recorded_at)"""
+INSERT INTO occurrences (task_pk, slot_at, outcome, reason, execution_pk, late_by, slots, note, recorded_at)
+VALUES (:task_pk, :slot_at, :outcome, :reason, :execution_pk, :late_by, :slots, :note, :recorded_at)"""
 _FIRST = "SELECT min(due_at) FROM schedules WHERE due_at IS NOT NULL"
 
 

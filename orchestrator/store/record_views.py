@@ -11,7 +11,7 @@ SELECT worker_id, step, token, attempt, retry_count, outcome, failure, http_stat
 _CALLS_ORDER = " ORDER BY ended_at DESC, worker_id DESC, token DESC LIMIT :limit"
 _LOGS = "SELECT pk, worker_id, step, line, logged_at FROM log_lines WHERE execution_pk = :pk"
 _OCCURRENCES = """
-SELECT o.slot_at, o.outcome, e.id, o.note, o.recorded_at
+SELECT o.slot_at, o.outcome, o.reason, e.id, o.late_by, o.slots, o.note, o.recorded_at
   FROM occurrences o LEFT JOIN executions e ON e.pk = o.execution_pk WHERE o.task_pk = :pk"""
 
 Place = tuple[int, int, int]
@@ -61,7 +61,10 @@ class OccurrenceView:
 
     slot_at: int
     outcome: str
+    reason: str | None
     execution_id: str | None
+    late_by: int
+    slots: int
     note: str | None
     recorded_at: int
 

@@ -135,13 +135,19 @@ class Schedule(SQLModel, table=True):
 
 
 class Occurrence(SQLModel, table=True):
-    """What became of a due slot: its primary key is what makes a slot launch once."""
+    """What became of a due slot: its primary key is what makes a slot launch once.
+
+    `late_by`: microseconds. `slots`: how many it stands for, itself and those just before it.
+    """
 
     __tablename__ = "occurrences"
     task_pk: int = Field(sa_column=reference("tasks.pk", primary_key=True))
     slot_at: int = Field(sa_column=big(primary_key=True))
     outcome: str = Field(sa_column=Column(Text, nullable=False))
+    reason: str | None = Field(default=None, sa_column=Column(Text))
     execution_pk: int | None = Field(default=None, sa_column=big(nullable=True))
+    late_by: int = Field(default=0, sa_column=big())
+    slots: int = Field(default=1, sa_column=big())
     note: str | None = Field(default=None, sa_column=Column(Text))
     recorded_at: int = Field(sa_column=big())
 

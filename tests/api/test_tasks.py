@@ -98,7 +98,10 @@ async def test_what_became_of_slots_is_listed_latest_first(api: Api) -> None:
                 "task_pk": task[0],
                 "slot_at": slot,
                 "outcome": outcome,
+                "reason": None if execution_pk else "paused",
                 "execution_pk": execution_pk,
+                "late_by": 2_500_000 if execution_pk else 0,
+                "slots": 1,
                 "note": note,
                 "recorded_at": slot + 1,
             }
@@ -113,14 +116,17 @@ async def test_what_became_of_slots_is_listed_latest_first(api: Api) -> None:
         {
             "slot_at": "1970-01-01T00:00:02.000000Z",
             "outcome": "launched",
+            "reason": None,
             "execution_id": execution["id"],
+            "late_secs": 2.5,
+            "slots": 1,
             "note": None,
             "recorded_at": "1970-01-01T00:00:02.000001Z",
         }
     ]
     conforms(records.Occurrence, first["items"][0])
     second = accepted(await api.admin.get(path, params={"cursor": first["next_cursor"]}))
-    assert [one["note"] for one in second["items"]] == ["the task was paused"]
+    assert [(one["note"], one["reason"]) for one in second["items"]] == [("the task was paused", "paused")]
 
 
 async def test_a_task_that_a_manifest_leaves_out_is_gone(api: Api) -> None:

@@ -185,3 +185,29 @@ class TestPauseAndResume:
         result = invoke("task", "resume", "app_x_y")
         assert result.exit_code == 3
         assert "orchestrator task list" in result.stderr
+
+
+SLOT = {
+    "slot_at": "2026-11-21T08:30:00.000000Z",
+    "outcome": "skipped",
+    "reason": "overlap",
+    "execution_id": None,
+    "late_secs": 0.0,
+    "slots": 1,
+    "note": "execution e-1 is still running",
+    "recorded_at": "2026-11-21T08:30:00.000000Z",
+}
+LATE = {**SLOT, "outcome": "launched", "reason": None, "execution_id": "e-2", "late_secs": 12.34, "note": None}
+
+
+class TestOccurrences:
+    def test_lists_what_became_of_each_slot(self, server: respx.MockRouter, invoke: Invoke) -> None:
+        server.get("/v1/apps/app_shop/tasks/app_shop_import/occurrences").mock(return_value=listing(LATE, SLOT))
+        shown = invoke("task", "occurrences", "app_shop_import").stdout
+        for text in ("2026-11-21 08:30:00Z", "skipped", "overlap", "e-1 is still running", "launched", "e-2", "12.3 s"):
+            assert text in shown
+        assert json.loads(invoke("task", "occurrences", "app_shop_import", "--json").stdout)["items"] == [LATE, SLOT]
+
+    def test_none_yet(self, server: respx.MockRouter, invoke: Invoke) -> None:
+        server.get("/v1/apps/app_shop/tasks/app_shop_import/occurrences").mock(return_value=listing())
+        assert "No slot of this task has come yet." in invoke("task", "occurrences", "app_shop_import").stdout

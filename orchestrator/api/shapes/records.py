@@ -48,7 +48,10 @@ class Occurrence(Shown):
 
     slot_at: Time
     outcome: Literal["launched", "skipped", "missed", "merged"]
+    reason: Literal["overlap", "paused", "app", "refused", "superseded", "too_late", "changed"] | None
     execution_id: str | None
+    late_secs: float = Field(description="How long after its time it was launched.")
+    slots: int = Field(description="How many slots it stands for: itself, and those just before it.")
     note: str | None
     recorded_at: Time
 
@@ -90,7 +93,10 @@ def occurrence(view: OccurrenceView) -> dict[str, Any]:
     return {
         "slot_at": instant(view.slot_at),
         "outcome": view.outcome,
+        "reason": view.reason,
         "execution_id": view.execution_id,
+        "late_secs": view.late_by / 1_000_000,
+        "slots": view.slots,
         "note": view.note,
         "recorded_at": instant(view.recorded_at),
     }
