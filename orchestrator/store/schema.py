@@ -1,5 +1,11 @@
-"""The schema's version: Alembic migrations, run by `orchestrator db upgrade` and, when embedded, by the server."""
+"""The schema's version: Alembic migrations, run by `orchestrator db upgrade` and, when embedded, by the server.
 
+A migration only adds what the version before does without (expand); what that one still needs is removed a version
+later (contract). So it lists in `serves` the revisions whose programs may go on working, and may start, on its schema:
+nodes of two versions share a database while they are replaced one by one.
+"""
+
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
@@ -18,14 +24,23 @@ from orchestrator.store.database import DatabaseOptions
 from orchestrator.store.dialect import Dialect
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+_SERVES = "schema_serves"
 
 
 def upgrade(options: DatabaseOptions) -> None:
-    """Bring the schema to this version's; safe to run again. Raises DatabaseUnavailable."""
+    """Bring the schema to this version's; safe to run again. Raises DatabaseUnavailable, DatabaseOutdated.
+
+    A newer schema that serves this version too is left as it is.
+    """
     with connected(options) as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+        if found is not None and found not in _known():
+            _check_served(connection, found)
+            return
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        _note_served(connection)
 
 
 def current(options: DatabaseOptions) -> str | None:
@@ -43,12 +58,43 @@ def newest() -> str:
 
 
 def check(options: DatabaseOptions) -> None:
-    """Raises DatabaseOutdated unless the database is at this version's revision."""
-    found, wanted = current(options), newest()
-    if found != wanted:
+    """Raises DatabaseOutdated unless the database is at this version's revision, or at one that serves it too."""
+    with connected(options) as connection:
+        found, wanted = MigrationContext.configure(connection).get_current_revision(), newest()
+        if found == wanted:
+            return
+        if found is None or found in _known():
+            raise DatabaseOutdated(
+                f"the database is at revision {found or 'none'}, this version needs {wanted}: "
+                "run `orchestrator db upgrade`"
+            )
+        _check_served(connection, found)
+
+
+def _check_served(connection: Connection, found: str) -> None:
+    """A revision that this version does not know is a newer one's, which says whom else it serves."""
+    row = connection.execute(text("SELECT value FROM settings WHERE name = :name"), {"name": _SERVES}).first()
+    if row is None or newest() not in json.loads(row[0]):
         raise DatabaseOutdated(
-            f"the database is at revision {found or 'none'}, this version needs {wanted}: run `orchestrator db upgrade`"
+            f"the database is at revision {found}, of a newer version, which no longer serves this one ({newest()}): "
+            "run the newer version"
         )
+
+
+def _note_served(connection: Connection) -> None:
+    head = ScriptDirectory.from_config(_config()).get_revision(newest())
+    served = [newest(), *head.module.serves]
+    connection.execute(
+        text(
+            "INSERT INTO settings (name, value) VALUES (:name, :value) "
+            "ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+        ),
+        {"name": _SERVES, "value": json.dumps(served)},
+    )
+
+
+def _known() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
 def _config() -> Config:

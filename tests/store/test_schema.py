@@ -1,9 +1,14 @@
 """The migrations make the very tables that the code works with, on both databases."""
 
+import json
+
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
 from sqlmodel import SQLModel
 
+from orchestrator.domain.errors import DatabaseOutdated
 from orchestrator.store import schema, tables, tables_records
 from orchestrator.store.database import DatabaseOptions
 
@@ -22,3 +27,36 @@ def test_upgrading_again_changes_nothing(database_url: str) -> None:
     schema.upgrade(options)
     schema.upgrade(options)
     assert schema.current(options) == schema.newest()
+
+
+def become_newer(options: DatabaseOptions, *, serves: list[str]) -> None:
+    """What the upgrade of a version that this one has never heard of leaves behind."""
+    with schema.connected(options) as connection:
+        connection.execute(text("ALTER TABLE workers ADD COLUMN of_the_next_version INTEGER"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(
+            text("UPDATE settings SET value = :value WHERE name = 'schema_serves'"), {"value": json.dumps(serves)}
+        )
+
+
+def test_a_newer_schema_that_serves_this_version_is_worked_on_and_left_as_it_is(database_url: str) -> None:
+    options = DatabaseOptions(database_url)
+    schema.upgrade(options)
+    become_newer(options, serves=["9999", schema.newest()])
+    schema.check(options)
+    schema.upgrade(options)
+    assert schema.current(options) == "9999"
+
+
+def test_one_that_does_not_is_refused(database_url: str) -> None:
+    options = DatabaseOptions(database_url)
+    schema.upgrade(options)
+    become_newer(options, serves=["9999"])
+    for look in (schema.check, schema.upgrade):
+        with pytest.raises(DatabaseOutdated, match="of a newer version, which no longer serves this one"):
+            look(options)
+
+
+def test_an_empty_database_is_told_what_to_do(database_url: str) -> None:
+    with pytest.raises(DatabaseOutdated, match=r"at revision none, .* run `orchestrator db upgrade`"):
+        schema.check(DatabaseOptions(database_url))

@@ -7,6 +7,8 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = None
 depends_on = None
+# The revisions whose programs work on this schema too: normally the one before, so that nodes can be replaced in turn.
+serves: tuple[str, ...] = (${repr(down_revision)},)
 
 
 def upgrade() -> None:

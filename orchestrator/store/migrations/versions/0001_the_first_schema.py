@@ -10,6 +10,8 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+# The revisions whose programs work on this schema too.
+serves: tuple[str, ...] = ()
 
 
 def upgrade() -> None:
