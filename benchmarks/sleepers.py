@@ -26,7 +26,6 @@ from tests.engine.crowd import insert_crowd
 from tests.support.postgres import running_postgres
 from tests.support.world import World, running_world
 
-
 Times = dict[int, tuple[list[float], list[float]]]
 """Milliseconds of the claims and of the applies, by the number of sleepers."""
 

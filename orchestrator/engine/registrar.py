@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.domain.vigilance import Vigilance
@@ -15,6 +15,8 @@ from orchestrator.store.nodes import NodeFacts
 
 # So many signs of life fall into the time after which a silent node is held to be gone.
 BEATS_PER_TIMEOUT = 5
+# Receivers take a signature that is up to five minutes old.
+WORST_OFFSET_SECS = 60.0
 
 
 class Registrar(Loop):
@@ -43,6 +45,7 @@ class Registrar(Loop):
         self._made_due = made_due
         self._judges = judges
         self._status = NodeStatus.LIVE
+        self._is_off = False
         self._vigilance = Vigilance(timeout.total_seconds())
         self.others = 0
         """How many other nodes were alive at the last beat."""
@@ -50,13 +53,23 @@ class Registrar(Loop):
     async def tick(self) -> timedelta | None:
         if not self._vigilance.has_begun:
             await self._database.write(nodes.forget)
-        self.others = await self._database.write(nodes.beat, self._facts, self._status, self._timeout)
+        beat = await self._database.write(nodes.beat, self._facts, self._status, self._timeout)
+        self.others = beat.others
+        self._compare_clocks(beat.at)
         if self._vigilance.beat(asyncio.get_running_loop().time()) and self._judges:
             lost = await self._database.write(nodes.lose_claims, self._definitions, self._timeout)
             if lost:
                 self._log.warning("took over the claims of a silent node", claims=lost)
                 self._made_due()
         return None
+
+    def _compare_clocks(self, at: datetime) -> None:
+        """Leases and due times go by the database's clock; but signatures carry this machine's, and grow old."""
+        offset = abs((datetime.now(UTC) - at).total_seconds())
+        is_off = offset > WORST_OFFSET_SECS
+        if is_off and not self._is_off:
+            self._log.warning("this machine's clock differs from the database's: apps may refuse calls", secs=offset)
+        self._is_off = is_off
 
     def drain(self) -> None:
         """Say that this node takes nothing new any more."""

@@ -31,7 +31,7 @@ from orchestrator.runtime.node_options import Addresses, limits_of
 from orchestrator.service import tokens, workspaces
 from orchestrator.service.vault import Vault, check_master_key
 from orchestrator.settings import Settings
-from orchestrator.store import schema
+from orchestrator.store import durability, schema
 from orchestrator.store.database import Database, DatabaseOptions
 from orchestrator.store.dialect import Dialect
 from orchestrator.store.transaction import Transaction
@@ -67,6 +67,7 @@ async def _serve(settings: Settings, options: DatabaseOptions, listener: socket.
         vault = Vault(master_key(settings))
         await database.write(_first_start, vault)
         await _ensure_admin_token(settings, database)
+        await _warn_of_lax_durability(database)
         url = settings.server.url(listener.getsockname()[1])
         addresses = Addresses(url, settings.collector.endpoint or f"{url}/collector")
         node = Node(settings, database, vault, addresses)
@@ -185,6 +186,11 @@ async def _ensure_admin_token(settings: Settings, database: Database) -> None:
         write_private(path, tokens.new_secret())
     await database.write(tokens.ensure_admin_token, path.read_text().strip())
     _log.info("made the first admin token", file=str(path))
+
+
+async def _warn_of_lax_durability(database: Database) -> None:
+    for name in await database.read(durability.switched_off):
+        _log.warning("the database may lose what it has committed: a setting of it is off", setting=name)
 
 
 def _answers(tx: Transaction) -> bool:

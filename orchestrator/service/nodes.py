@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from orchestrator.service import timers
@@ -32,11 +32,19 @@ class NodeView:
     status: NodeStatus
 
 
-def beat(tx: Transaction, facts: NodeFacts, status: NodeStatus, timeout: timedelta) -> int:
-    """Give a sign of life; returns how many other nodes have done so within `timeout`."""
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a sign of life came back with: the database's time, and how many other nodes have given one lately."""
+
+    at: datetime
+    others: int
+
+
+def beat(tx: Transaction, facts: NodeFacts, status: NodeStatus, timeout: timedelta) -> Beat:
+    """Give a sign of life; others count that have done so within `timeout`."""
     now = tx.now()
     nodes.beat(tx, facts, status.value, to_micros(now))
-    return nodes.others(tx, facts.id, to_micros(now - timeout))
+    return Beat(now, nodes.others(tx, facts.id, to_micros(now - timeout)))
 
 
 def leave(tx: Transaction, node_id: str) -> None:

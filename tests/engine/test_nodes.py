@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from orchestrator.domain.errors import DatabaseUnavailable
+from orchestrator.engine.registrar import Registrar
 from orchestrator.engine.wakeups import Listener, Notifier
 from orchestrator.runtime.node import Node
 from orchestrator.service import nodes
@@ -72,7 +73,7 @@ async def test_a_node_comes_lives_and_goes_under_an_identity_of_its_boot(databas
 async def test_one_that_falls_silent_is_lost_and_a_day_later_forgotten(database_url: str) -> None:
     async with running_world(database_url, done, virtual_time=True) as world:
         gone = facts_of("gone")
-        assert await world.database.write(nodes.beat, gone, NodeStatus.LIVE, TIMEOUT) in (0, 1)
+        assert (await world.database.write(nodes.beat, gone, NodeStatus.LIVE, TIMEOUT)).others in (0, 1)
         assert (await statuses(world))[gone.id] is NodeStatus.LIVE
         world.advance(TIMEOUT + timedelta(seconds=1))
         assert (await statuses(world))[gone.id] is NodeStatus.LOST
@@ -84,6 +85,30 @@ async def test_one_that_falls_silent_is_lost_and_a_day_later_forgotten(database_
         # Only its row was gone: the next sign of life of one that was held up for a day brings it back.
         await world.database.write(nodes.beat, gone, NodeStatus.LIVE, TIMEOUT)
         assert (await statuses(world))[gone.id] is NodeStatus.LIVE
+
+
+class Told(Registrar):
+    """A registrar whose warnings are kept."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.warnings: list[str] = []
+        self._log = self
+
+    def warning(self, message: str, **_facts: object) -> None:
+        self.warnings.append(message)
+
+
+async def test_a_clock_that_is_far_off_is_told_once(database_url: str) -> None:
+    async with running_world(database_url, done, start=False, virtual_time=True) as world:
+        definitions = world.node.definitions
+        told = Told(world.database, definitions, facts_of("off"), TIMEOUT, lambda: None, judges=False)
+        await told.tick()
+        assert told.warnings == []
+        world.advance(timedelta(seconds=70))
+        for _ in range(3):
+            await told.tick()
+        assert told.warnings == ["this machine's clock differs from the database's: apps may refuse calls"]
 
 
 # Its claims.
