@@ -1,7 +1,7 @@
 """Whole tables travel between the databases: every table, every kind of value, all or nothing."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from orchestrator.domain.errors import Conflict, DatabaseBusy, DatabaseUnavailab
 from orchestrator.store import schema, transfer
 from orchestrator.store.database import APPLICATION_NAME, DatabaseOptions
 from orchestrator.store.transfer import Side, Tally, all_tables
+from tests.support.fresh_database import fresh_database
 
 Rows = list[tuple[Any, ...]]
 MANY = 3
@@ -37,11 +38,7 @@ def filled_url(database_url: str) -> str:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Another database with the schema, on each of the two."""
-    with ExitStack() as stack:
-        url = f"sqlite:///{tmp_path / 'other.db'}"
-        if request.param == "postgresql":
-            url = stack.enter_context(request.getfixturevalue("postgres_server").database())
-        schema.upgrade(DatabaseOptions(url))
+    with fresh_database(request, tmp_path) as url:
         yield url
 
 
