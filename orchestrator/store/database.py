@@ -69,7 +69,10 @@ class DatabaseOptions:
     @property
     def shown_url(self) -> str:
         """The URL as it may be printed: without its password."""
-        return make_url(self.url).difference_update_query(["password"]).render_as_string(hide_password=True)
+        url = make_url(self.url)
+        if url.password is None and "password" not in url.query:
+            return self.url
+        return url.difference_update_query(["password"]).render_as_string(hide_password=True)
 
     @property
     def sqlite_path(self) -> Path:
