@@ -42,6 +42,10 @@ def _tell_nobody(_progress: Progress) -> None:
     return
 
 
+def _password_hint(url: str) -> str:
+    return " (put the password in place of ***)" if ":***@" in url else ""
+
+
 def summary(moved: Moved, *, dry_run: bool) -> JsonObject:
     """The outcome for programs."""
     return {"dry_run": dry_run, "rows": moved.copied.rows, "lost_calls": moved.copied.lost_calls}
@@ -57,8 +61,8 @@ def report(moved: Moved, *, dry_run: bool) -> None:
         return
     say(f"\nCopied {total}; read again there, every table is the same.")
     if moved.copied.lost_calls:
-        say(f"{number(moved.copied.lost_calls)} calls were under way: recorded as lost, and made again.")
-    say(f"To serve from there, on every node:\n\n  export ORCHESTRATOR_DATABASE__URL='{moved.target}'")
+        say(f"Calls that were under way, recorded as lost as after a crash: {number(moved.copied.lost_calls)}.")
+    say(f"To serve from there{_password_hint(moved.target)}:\n\n  export ORCHESTRATOR_DATABASE__URL='{moved.target}'")
     if moved.master_key_file is not None:
         path = shlex.quote(str(moved.master_key_file))
         say(f'  export ORCHESTRATOR_SECURITY__MASTER_KEY="$(cat {path})"')

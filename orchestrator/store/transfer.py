@@ -45,6 +45,9 @@ _COLUMN_TYPES = """
 SELECT attname, atttypid FROM pg_attribute
  WHERE attrelid = CAST(:table AS regclass) AND attnum > 0 AND NOT attisdropped"""
 
+# Another role's tables, or a standby.
+_FORBIDDEN = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction)
+
 Row = tuple[Any, ...]
 
 
@@ -226,6 +229,8 @@ def explained(name: str, table: str = "") -> Iterator[None]:
             raise DatabaseUnavailable(f"the {name} is not available: {original}") from error
         if table and isinstance(original, psycopg.DataError | psycopg.IntegrityError | sqlite3.IntegrityError):
             raise Conflict(f"the {name} refuses a row of {table}: {original}") from error
+        if isinstance(original, _FORBIDDEN):
+            raise Conflict(f"the {name} does not allow what a copy does: {original}") from error
         raise
 
 

@@ -170,6 +170,27 @@ def test_live_nodes_are_seen_on_postgresql(postgres_url: str) -> None:
         _hold_still(options)
 
 
+def test_a_role_that_may_only_read_is_told_so(postgres_url: str) -> None:
+    schema.upgrade(DatabaseOptions(postgres_url))
+    with psycopg.connect(postgres_url, autocommit=True) as owner:
+        owner.execute("CREATE ROLE reader LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+        try:
+            with pytest.raises(Conflict, match="the source does not allow what a copy does: permission denied"):
+                _hold_still(DatabaseOptions(postgres_url.replace("postgres@", "reader@")))
+        finally:
+            owner.execute("DROP OWNED BY reader; DROP ROLE reader")
+
+
+def test_text_that_only_sqlite_can_hold_is_refused(postgres_url: str) -> None:
+    options = DatabaseOptions(postgres_url)
+    schema.upgrade(options)
+    with (
+        pytest.raises(Conflict, match=r"(?s)the target refuses a row of settings: .*0x00.*column value"),
+        transfer.opened(options, "target", for_writing=True) as side,
+    ):
+        side.put("settings", [("name", "nul \0")])
+
+
 def test_a_database_that_is_away() -> None:
     options = DatabaseOptions("postgresql://nobody@127.0.0.1:1/none")
     with pytest.raises(DatabaseUnavailable, match="the target is not available"):
@@ -190,6 +211,8 @@ def test_a_printed_url_has_no_password() -> None:
     options = DatabaseOptions("postgresql://ada:secret@db.example/orchestrator?host=/run&password=secret")
     assert "secret" not in options.shown_url
     assert options.shown_url.startswith("postgresql://ada:***@db.example/orchestrator?host=")
+    without = "postgresql://ada@db.example/orchestrator?host=/run"
+    assert DatabaseOptions(without).shown_url == without
 
 
 @contextmanager
