@@ -1,10 +1,10 @@
-"""What `orchestrator db copy` shows: a bar for each table on a terminal, and at the end what to do next."""
+"""What `orchestrator db copy` shows: a bar on a terminal, and at the end what to do next."""
 
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 from orchestrator.cli.formats import JsonObject, number
@@ -26,14 +26,15 @@ def shown_progress() -> Iterator[Tell]:
         yield _tell_nobody
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=out) as bars:
-        tasks: dict[str, TaskID] = {}
+    # One bar, of the table that is its turn: two for each table would not fit on a screen.
+    with Bars(*columns, console=out, transient=True) as bars:
+        bar = bars.add_task("")
 
         def tell(progress: Progress) -> None:
-            what = f"{'check' if progress.is_check else 'copy'}  {progress.table}"
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=progress.total)
-            bars.update(tasks[what], completed=progress.rows)
+            if progress.rows == 0:
+                what = "Checking" if progress.is_check else "Copying"
+                bars.reset(bar, total=progress.total, description=f"{what} {progress.table}")
+            bars.update(bar, completed=progress.rows)
 
         yield tell
 
