@@ -47,8 +47,13 @@ class Vault:
 
 def check_master_key(tx: Transaction, vault: Vault) -> None:
     """Remember the key at the first start, compare it at every later one; raises WrongMasterKey."""
-    known = workspace_rows.setting(tx, _CHECK)
-    if known is None:
+    prove_master_key(tx, vault)
+    if workspace_rows.setting(tx, _CHECK) is None:
         workspace_rows.put_setting(tx, _CHECK, vault.seal(_CHECK))
-    else:
+
+
+def prove_master_key(tx: Transaction, vault: Vault) -> None:
+    """Compare the key, and remember nothing; raises WrongMasterKey. A database that was never served takes any."""
+    known = workspace_rows.setting(tx, _CHECK)
+    if known is not None:
         vault.open(known)

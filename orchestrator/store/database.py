@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
@@ -31,6 +31,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SERIALIZATION_TRIES = 5
+# What PostgreSQL shows of a server's connections; `db copy` looks for it.
+APPLICATION_NAME = "orchestrator"
 # A unique key that another transaction has taken meanwhile: tried again, the use case sees it and can say so.
 _RETRYABLE = frozenset({"40001", "40P01", "23505"})
 _SQLITE_UNAVAILABLE = frozenset(
@@ -43,7 +45,7 @@ _SQLITE_UNAVAILABLE = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
-_DRIVER_ERRORS = (DBAPIError, psycopg.Error, sqlite3.Error)
+DRIVER_ERRORS = (DBAPIError, psycopg.Error, sqlite3.Error)
 # Connection, resources, object in use, operator intervention, system error: the data are not to blame.
 _UNAVAILABLE_CLASSES = frozenset({"08", "40", "53", "55", "57", "58"})
 
@@ -58,6 +60,19 @@ class DatabaseOptions:
     @property
     def dialect(self) -> Dialect:
         return Dialect.SQLITE if self.url.startswith("sqlite:") else Dialect.POSTGRESQL
+
+    @property
+    def driver_url(self) -> str:
+        """The URL as SQLAlchemy takes it."""
+        return self.url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+    @property
+    def shown_url(self) -> str:
+        """The URL as it may be printed: without its password."""
+        url = make_url(self.url)
+        if url.password is None and "password" not in url.query:
+            return self.url
+        return url.difference_update_query(["password"]).render_as_string(hide_password=True)
 
     @property
     def sqlite_path(self) -> Path:
@@ -79,8 +94,8 @@ class Database:
         self._connections: list[Connection] = []
         self._opening = threading.Lock()
         if self.dialect is Dialect.SQLITE:
-            self._writer_engine = _sqlite_engine(options, query_only=False)
-            self._reader_engine = _sqlite_engine(options, query_only=True)
+            self._writer_engine = sqlite_engine(options, query_only=False)
+            self._reader_engine = sqlite_engine(options, query_only=True)
             self._writers = ThreadPoolExecutor(1, "database-writer")
             self._readers = ThreadPoolExecutor(2, "database-reader")
         else:
@@ -110,10 +125,10 @@ class Database:
                 # Cut while it was idle, as by a restart of the database: nothing was committed, and a new one may do.
                 if not tries_left:
                     raise DatabaseUnavailable(f"the database is not available: {lost.__cause__}") from lost
-            except _DRIVER_ERRORS as error:
+            except DRIVER_ERRORS as error:
                 if _sqlstate(error) in _RETRYABLE and tries_left:
                     continue
-                if _is_unavailable(error):
+                if is_unavailable(error):
                     raise DatabaseUnavailable(f"the database is not available: {error}") from error
                 raise
         raise AssertionError("unreachable: the last try returns or raises")
@@ -128,7 +143,7 @@ class Database:
                 transaction.finish()
                 is_committing = True
             return result
-        except _DRIVER_ERRORS as error:
+        except DRIVER_ERRORS as error:
             if self._drop_if_broken(connection) and not is_committing:
                 raise _ConnectionLost from error
             raise
@@ -178,7 +193,8 @@ def _sqlstate(error: Exception) -> str | None:
     return getattr(original, "sqlstate", None)
 
 
-def _is_unavailable(error: Exception) -> bool:
+def is_unavailable(error: Exception) -> bool:
+    """Whether the database is away, full or overloaded, rather than the data or the statement wrong."""
     original = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(original, sqlite3.OperationalError):
         # Without a code from the file system or the locks it is our own SQL that is wrong.
@@ -189,7 +205,8 @@ def _is_unavailable(error: Exception) -> bool:
     return sqlstate[:2] in _UNAVAILABLE_CLASSES
 
 
-def _sqlite_engine(options: DatabaseOptions, *, query_only: bool) -> Engine:
+def sqlite_engine(options: DatabaseOptions, *, query_only: bool) -> Engine:
+    """Connections to the embedded database, set up as the server needs them."""
     engine = create_engine(
         f"sqlite:///{options.sqlite_path}", poolclass=NullPool, connect_args={"check_same_thread": False}
     )
@@ -217,6 +234,6 @@ def _sqlite_pragmas(query_only: bool) -> list[str]:
 
 
 def _postgresql_engine(options: DatabaseOptions) -> Engine:
-    url = options.url.replace("postgresql://", "postgresql+psycopg://", 1)
     settings = "-c idle_in_transaction_session_timeout=15s -c statement_timeout=30s -c synchronous_commit=on"
-    return create_engine(url, poolclass=NullPool, connect_args={"options": settings})
+    connect_args = {"options": settings, "application_name": APPLICATION_NAME}
+    return create_engine(options.driver_url, poolclass=NullPool, connect_args=connect_args)

@@ -106,12 +106,9 @@ def _config() -> Config:
 @contextmanager
 def connected(options: DatabaseOptions) -> Iterator[Connection]:
     """A connection in a transaction of its own, for work on the schema. Raises DatabaseUnavailable."""
-    url = options.url
-    if options.dialect is Dialect.POSTGRESQL:
-        url = url.replace("postgresql://", "postgresql+psycopg://", 1)
-    else:
+    if options.dialect is Dialect.SQLITE:
         options.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, poolclass=NullPool)
+    engine = create_engine(options.driver_url, poolclass=NullPool)
     try:
         with engine.begin() as connection:
             yield connection
