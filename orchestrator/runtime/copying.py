@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestrator.domain.errors import DatabaseOutdated, Invalid, WrongMasterKey
 from orchestrator.runtime.data_directory import MASTER_KEY_FILE, database_options, sole_use
-from orchestrator.runtime.node import retry_of
+from orchestrator.runtime.node_options import retry_of
 from orchestrator.service import copying
 from orchestrator.service.copying import Copied, Progress, Tell
 from orchestrator.service.definitions import Definitions

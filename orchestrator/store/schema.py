@@ -5,7 +5,6 @@ later (contract). So it lists in `serves` the revisions whose programs may go on
 nodes of two versions share a database while they are replaced one by one.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +23,6 @@ from orchestrator.store.database import DatabaseOptions
 from orchestrator.store.dialect import Dialect
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-_SERVES = "schema_serves"
 
 
 def upgrade(options: DatabaseOptions) -> None:
@@ -73,8 +71,8 @@ def check(options: DatabaseOptions) -> None:
 
 def _check_served(connection: Connection, found: str) -> None:
     """A revision that this version does not know is a newer one's, which says whom else it serves."""
-    row = connection.execute(text("SELECT value FROM settings WHERE name = :name"), {"name": _SERVES}).first()
-    if row is None or newest() not in json.loads(row[0]):
+    served = {revision for (revision,) in connection.execute(text("SELECT revision FROM served_revisions"))}
+    if newest() not in served:
         raise DatabaseOutdated(
             f"the database is at revision {found}, of a newer version, which no longer serves this one ({newest()}): "
             "run the newer version"
@@ -83,14 +81,9 @@ def _check_served(connection: Connection, found: str) -> None:
 
 def _note_served(connection: Connection) -> None:
     head = ScriptDirectory.from_config(_config()).get_revision(newest())
-    served = [newest(), *head.module.serves]
-    connection.execute(
-        text(
-            "INSERT INTO settings (name, value) VALUES (:name, :value) "
-            "ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-        ),
-        {"name": _SERVES, "value": json.dumps(served)},
-    )
+    connection.execute(text("DELETE FROM served_revisions"))
+    for revision in (newest(), *head.module.serves):
+        connection.execute(text("INSERT INTO served_revisions (revision) VALUES (:revision)"), {"revision": revision})
 
 
 def _known() -> set[str]:

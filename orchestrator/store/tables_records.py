@@ -160,6 +160,13 @@ class Node(SQLModel, table=True):
     heartbeat_at: int = Field(sa_column=big())
 
 
+class ServedRevision(SQLModel, table=True):
+    """A revision of the schema whose programs may work on the present one; see `schema`."""
+
+    __tablename__ = "served_revisions"
+    revision: str = Field(sa_column=Column(Text, primary_key=True))
+
+
 class Setting(SQLModel, table=True):
     """Facts about the installation itself, such as the value that proves the master key."""
 

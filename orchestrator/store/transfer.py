@@ -51,9 +51,13 @@ _FORBIDDEN = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTr
 Row = tuple[Any, ...]
 
 
+# What is true of a database itself: the processes that use it, the programs that its schema serves.
+OF_THE_DATABASE = frozenset({"nodes", "served_revisions"})
+
+
 def all_tables() -> list[str]:
-    """The name of every table, those that are referred to before those that refer to them."""
-    return [table.name for table in SQLModel.metadata.sorted_tables]
+    """The name of every table that is copied, those that are referred to before those that refer to them."""
+    return [table.name for table in SQLModel.metadata.sorted_tables if table.name not in OF_THE_DATABASE]
 
 
 @dataclass(slots=True)

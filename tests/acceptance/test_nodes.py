@@ -17,8 +17,7 @@ EXPAND = """
 ALTER TABLE workers ADD COLUMN of_the_next_version bigint;
 ALTER TABLE executions ADD COLUMN of_the_next_version text DEFAULT 'x';
 ALTER TABLE calls ADD COLUMN of_the_next_version text;
-UPDATE settings SET value = '["9999", "' || (SELECT version_num FROM alembic_version) || '"]'
- WHERE name = 'schema_serves';
+INSERT INTO served_revisions VALUES ('9999');
 UPDATE alembic_version SET version_num = '9999'"""
 
 pytestmark = pytest.mark.slow

@@ -1,7 +1,5 @@
 """The migrations make the very tables that the code works with, on both databases."""
 
-import json
-
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -34,9 +32,9 @@ def become_newer(options: DatabaseOptions, *, serves: list[str]) -> None:
     with schema.connected(options) as connection:
         connection.execute(text("ALTER TABLE workers ADD COLUMN of_the_next_version INTEGER"))
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-        connection.execute(
-            text("UPDATE settings SET value = :value WHERE name = 'schema_serves'"), {"value": json.dumps(serves)}
-        )
+        connection.execute(text("DELETE FROM served_revisions"))
+        for revision in serves:
+            connection.execute(text("INSERT INTO served_revisions VALUES (:revision)"), {"revision": revision})
 
 
 def test_a_newer_schema_that_serves_this_version_is_worked_on_and_left_as_it_is(database_url: str) -> None:

@@ -236,6 +236,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
+        "served_revisions", sa.Column("revision", sa.Text(), nullable=False), sa.PrimaryKeyConstraint("revision")
+    )
+    op.create_table(
         "settings",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
@@ -592,6 +595,7 @@ def downgrade() -> None:
     op.drop_table("workers")
     op.drop_table("worker_states")
     op.drop_table("settings")
+    op.drop_table("served_revisions")
     op.drop_table("nodes")
     with op.batch_alter_table("log_lines", schema=None) as batch_op:
         batch_op.drop_index("log_lines_execution")
