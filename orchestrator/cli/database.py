@@ -1,4 +1,4 @@
-"""`orchestrator db`: bring the database to this version's schema, and look whether it is there."""
+"""`orchestrator db`: bring the database to this version's schema, look whether it is there, remove what is old."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +10,12 @@ from orchestrator.cli.connecting import read_flags
 from orchestrator.cli.failures import Refused
 from orchestrator.cli.options import JsonOption
 from orchestrator.cli.printing import print_json, say
+from orchestrator.cli.purging import purge
 from orchestrator.domain.errors import DatabaseBusy, OrchestratorError
 from orchestrator.runtime.administration import check_database, upgrade_database
 from orchestrator.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Upgrade the database, or check its schema; no server may be running.")
+app = typer.Typer(no_args_is_help=True, help="Upgrade the database, check its schema, purge old executions.")
 
 DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="The data directory.", show_default=False)]
 DatabaseOption = Annotated[
@@ -26,7 +27,7 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", help="The setting
 
 @app.command("upgrade")
 def upgrade(data_dir: DataDirOption = None, database: DatabaseOption = None, config: ConfigOption = None) -> None:
-    """Bring the schema to this version's; what is there stays."""
+    """Bring the schema to this version's; what is there stays. No server may be running."""
     revision = _run(upgrade_database, _settings(data_dir, database, config))
     say(f"The database is at revision {revision}.")
 
@@ -38,12 +39,15 @@ def check(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check that the schema is this version's; nothing is changed."""
+    """Check that the schema is this version's; nothing is changed. No server may be running."""
     revision = _run(check_database, _settings(data_dir, database, config))
     if as_json:
         print_json({"revision": revision})
     else:
         say(f"The database is at revision {revision}, as this version needs it.")
+
+
+app.command("purge")(purge)
 
 
 def _settings(data_dir: Path | None, database: str | None, config: Path | None) -> Settings:

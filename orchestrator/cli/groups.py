@@ -37,7 +37,9 @@ class RootGroup(TyperGroup):
         super().__init__(**attributes)
         for command in (
             LateCommand("serve", "Run the server until it is asked to stop.", "orchestrator.cli.serving"),
-            LateCommand("db", "Upgrade the database, or check its schema.", "orchestrator.cli.database"),
+            LateCommand(
+                "db", "Upgrade the database, check its schema, purge old executions.", "orchestrator.cli.database"
+            ),
         ):
             self.add_command(command)
 

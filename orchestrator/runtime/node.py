@@ -8,7 +8,9 @@ from datetime import timedelta
 
 from app_sdk.protocol.limits import Limits
 from orchestrator import __version__
+from orchestrator.domain.retention import Retention
 from orchestrator.domain.retry import RetryPolicy
+from orchestrator.domain.states import ExecutionStatus
 from orchestrator.engine.caller import Caller, CallerOptions, open_caller
 from orchestrator.engine.deliverer import Deliverer, DelivererOptions
 from orchestrator.engine.dispatcher import Dispatcher, DispatcherOptions, Outlets
@@ -61,6 +63,25 @@ def retry_of(settings: Settings) -> RetryPolicy:
     )
 
 
+def retention_of(settings: Settings) -> Retention:
+    """How long what is over is kept."""
+    asked = settings.retention
+    executions = {
+        ExecutionStatus.SUCCEEDED: _days(asked.succeeded_days),
+        ExecutionStatus.FAILED: _days(asked.failed_days),
+        ExecutionStatus.ABORTED: _days(asked.aborted_days),
+    }
+    return Retention(
+        executions={status: age for status, age in executions.items() if age is not None},
+        occurrences=_days(asked.occurrences_days),
+        collected_items=_days(asked.collected_items_days),
+    )
+
+
+def _days(days: int) -> timedelta | None:
+    return timedelta(days=days) if days else None
+
+
 class Node:
     """Start, wake, drain. Its identity is fresh at every boot, so that nobody mistakes it for its predecessor."""
 
@@ -95,7 +116,7 @@ class Node:
             poll,
             watches_leases=database.dialect is Dialect.POSTGRESQL,
         )
-        self.pruner = Pruner(database)
+        self.pruner = Pruner(database, retention_of(settings))
         self.scheduler = Scheduler(database, self.definitions, new_id, self.dispatcher.wake, poll)
         self._loops = (self.dispatcher, self.deliverer, self.timekeeper, self.scheduler)
         self.dispatcher.connect(Outlets(batches=self.deliverer.wake, freed_groups=self.timekeeper.wake))

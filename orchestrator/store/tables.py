@@ -7,7 +7,7 @@ changes at every step (`workers`) holds nothing wide: what is long sits in a tab
 from sqlalchemy import Column, ForeignKey, Index, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
-from orchestrator.store.columns import big, big_key, key_of, reference
+from orchestrator.store.columns import NEVER_REUSED, big, big_key, key_of, reference
 
 
 class Workspace(SQLModel, table=True):
@@ -37,6 +37,7 @@ class App(SQLModel, table=True):
             sqlite_where=text("deleted_at IS NULL"),
             postgresql_where=text("deleted_at IS NULL"),
         ),
+        NEVER_REUSED,
     )
     pk: int | None = Field(default=None, sa_column=big_key())
     workspace_id: str = Field(sa_column=Column(Text, ForeignKey("workspaces.id"), nullable=False))
@@ -84,6 +85,7 @@ class Task(SQLModel, table=True):
             sqlite_where=text("removed_at IS NULL"),
             postgresql_where=text("removed_at IS NULL"),
         ),
+        NEVER_REUSED,
     )
     pk: int | None = Field(default=None, sa_column=big_key())
     workspace_id: str = Field(sa_column=Column(Text, ForeignKey("workspaces.id"), nullable=False))
@@ -114,7 +116,7 @@ class TaskVersion(SQLModel, table=True):
     """A task's definition as an execution was launched with it; never changed once written."""
 
     __tablename__ = "task_versions"
-    __table_args__ = (UniqueConstraint("task_pk", "version"),)
+    __table_args__ = (UniqueConstraint("task_pk", "version"), NEVER_REUSED)
     pk: int | None = Field(default=None, sa_column=big_key())
     task_pk: int = Field(sa_column=reference("tasks.pk"))
     version: int
@@ -135,9 +137,13 @@ class Schedule(SQLModel, table=True):
 
 
 class Occurrence(SQLModel, table=True):
-    """What became of a due slot: its primary key is what makes a slot launch once."""
+    """What became of a due slot: its primary key is what makes a slot launch once.
+
+    It outlives its execution: `execution_pk` then names one that is no more.
+    """
 
     __tablename__ = "occurrences"
+    __table_args__ = (Index("occurrences_recorded_at", "recorded_at"),)
     task_pk: int = Field(sa_column=reference("tasks.pk", primary_key=True))
     slot_at: int = Field(sa_column=big(primary_key=True))
     outcome: str = Field(sa_column=Column(Text, nullable=False))
@@ -188,6 +194,16 @@ class Execution(SQLModel, table=True):
         ),
         Index("executions_app", "app_pk", "status"),
         Index("executions_task", "task_pk", "pk"),
+        Index(
+            "executions_ended",
+            "workspace_id",
+            "status",
+            "ended_at",
+            "pk",
+            sqlite_where=text("ended_at IS NOT NULL"),
+            postgresql_where=text("ended_at IS NOT NULL"),
+        ),
+        NEVER_REUSED,
     )
     pk: int | None = Field(default=None, sa_column=big_key())
     uid: str = Field(sa_column=Column(Text, nullable=False, unique=True))

@@ -3,7 +3,7 @@
 from sqlalchemy import Column, Index, Text, text
 from sqlmodel import Field, SQLModel
 
-from orchestrator.store.columns import big, big_key, reference
+from orchestrator.store.columns import NEVER_REUSED, big, big_key, reference
 
 
 class Call(SQLModel, table=True):
@@ -89,10 +89,18 @@ class ImportBatch(SQLModel, table=True):
     ended_at: int | None = Field(default=None, sa_column=big(nullable=True))
 
 
+class PurgedExecution(SQLModel, table=True):
+    """An execution that is gone, but has left more calls, log lines and batches than one transaction should remove."""
+
+    __tablename__ = "purged_executions"
+    execution_pk: int = Field(sa_column=big(primary_key=True))
+
+
 class CollectedBatch(SQLModel, table=True):
     """A batch that the built-in collector has taken in; its key drops a second delivery."""
 
     __tablename__ = "collected_batches"
+    __table_args__ = (Index("collected_batches_received_at", "received_at"),)
     workspace_id: str = Field(sa_column=Column(Text, primary_key=True))
     key: str = Field(sa_column=Column(Text, primary_key=True))
     item_count: int
@@ -106,6 +114,7 @@ class CollectedItem(SQLModel, table=True):
     __table_args__ = (
         Index("collected_items_listed", "workspace_id", "pk"),
         Index("collected_items_kind", "workspace_id", "kind", "pk"),
+        NEVER_REUSED,
     )
     pk: int | None = Field(default=None, sa_column=big_key())
     workspace_id: str = Field(sa_column=Column(Text, nullable=False))

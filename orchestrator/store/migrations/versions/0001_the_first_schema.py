@@ -51,6 +51,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("workspace_id", "key"),
     )
+    with op.batch_alter_table("collected_batches", schema=None) as batch_op:
+        batch_op.create_index("collected_batches_received_at", ["received_at"], unique=False)
+
     op.create_table(
         "collected_items",
         sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -62,6 +65,7 @@ def upgrade() -> None:
             "received_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
         ),
         sa.PrimaryKeyConstraint("pk"),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("collected_items", schema=None) as batch_op:
         batch_op.create_index("collected_items_kind", ["workspace_id", "kind", "pk"], unique=False)
@@ -115,6 +119,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("uid"),
         sa.UniqueConstraint("workspace_id", "id"),
         sa.UniqueConstraint("workspace_id", "number"),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("executions", schema=None) as batch_op:
         batch_op.create_index("executions_app", ["app_pk", "status"], unique=False)
@@ -140,6 +145,13 @@ def upgrade() -> None:
             postgresql_where=sa.text("status = 'pending'"),
         )
         batch_op.create_index("executions_task", ["task_pk", "pk"], unique=False)
+        batch_op.create_index(
+            "executions_ended",
+            ["workspace_id", "status", "ended_at", "pk"],
+            unique=False,
+            sqlite_where=sa.text("ended_at IS NOT NULL"),
+            postgresql_where=sa.text("ended_at IS NOT NULL"),
+        )
 
     op.create_table(
         "idempotency_records",
@@ -217,6 +229,13 @@ def upgrade() -> None:
     with op.batch_alter_table("log_lines", schema=None) as batch_op:
         batch_op.create_index("log_lines_execution", ["execution_pk", "pk"], unique=False)
 
+    op.create_table(
+        "purged_executions",
+        sa.Column(
+            "execution_pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
+        sa.PrimaryKeyConstraint("execution_pk"),
+    )
     op.create_table(
         "settings",
         sa.Column("name", sa.Text(), nullable=False),
@@ -338,6 +357,7 @@ def upgrade() -> None:
             ["workspaces.id"],
         ),
         sa.PrimaryKeyConstraint("pk"),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("apps", schema=None) as batch_op:
         batch_op.create_index(
@@ -388,6 +408,7 @@ def upgrade() -> None:
             ["workspaces.id"],
         ),
         sa.PrimaryKeyConstraint("pk"),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("tasks", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_tasks_app_pk"), ["app_pk"], unique=False)
@@ -447,6 +468,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("task_pk", "slot_at"),
     )
+    with op.batch_alter_table("occurrences", schema=None) as batch_op:
+        batch_op.create_index("occurrences_recorded_at", ["recorded_at"], unique=False)
+
     op.create_table(
         "overlap_groups",
         sa.Column("task_pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -506,6 +530,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("pk"),
         sa.UniqueConstraint("task_pk", "version"),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("task_versions", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_task_versions_task_pk"), ["task_pk"], unique=False)
@@ -571,6 +596,7 @@ def downgrade() -> None:
     op.drop_table("workers")
     op.drop_table("worker_states")
     op.drop_table("settings")
+    op.drop_table("purged_executions")
     with op.batch_alter_table("log_lines", schema=None) as batch_op:
         batch_op.drop_index("log_lines_execution")
 
