@@ -18,7 +18,7 @@ _COUNTED = ("executions", "calls", "log_lines", "import_batches", "held_back", "
 
 
 @remote
-def purge(
+def purge(  # noqa: PLR0913 - an option each
     api: ApiClient,
     older_than: Annotated[str, typer.Option(metavar="AGE", help="Ended that long ago: 36h, 30d, 8w.")] = "30d",
     status: Annotated[

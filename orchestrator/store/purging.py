@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 from orchestrator.store.transaction import Transaction
 
-# Walked in the order of the index, a page at a time, past those that must stay.
+# Walked in the order of the index, a page at a time, past those that must stay. Whether one is its task's newest, the
+# next entry of another index tells: asked with NOT EXISTS, PostgreSQL may walk over all executions for each.
 _ENDED = """
 SELECT e.pk, e.ended_at,
        EXISTS (SELECT 1 FROM import_batches b WHERE b.execution_pk = e.pk AND b.status IN ('pending', 'refused')),
-       NOT EXISTS (SELECT 1 FROM executions newer WHERE newer.task_pk = e.task_pk AND newer.pk > e.pk)
+       coalesce((SELECT newer.task_pk FROM executions newer WHERE (newer.task_pk, newer.pk) > (e.task_pk, e.pk)
+                  ORDER BY newer.task_pk, newer.pk LIMIT 1) <> e.task_pk, TRUE)
        AND EXISTS (SELECT 1 FROM tasks t WHERE t.pk = e.task_pk AND t.removed_at IS NULL)
   FROM executions e
  WHERE e.workspace_id = :workspace_id AND e.status = :status AND e.ended_at <= :until
