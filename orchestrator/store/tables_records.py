@@ -1,9 +1,25 @@
-"""The tables that record what happened, the outbox, the built-in collector, and what guards the doors."""
+"""The tables that record what happened (slots, calls, log lines), the outbox, the built-in collector, and what guards the doors."""
 
 from sqlalchemy import Column, Index, Text, text
 from sqlmodel import Field, SQLModel
 
 from orchestrator.store.columns import NEVER_REUSED, big, big_key, reference
+
+
+class Occurrence(SQLModel, table=True):
+    """What became of a due slot: its primary key is what makes a slot launch once.
+
+    It outlives its execution: `execution_pk` then names one that is no more.
+    """
+
+    __tablename__ = "occurrences"
+    __table_args__ = (Index("occurrences_recorded_at", "recorded_at"),)
+    task_pk: int = Field(sa_column=reference("tasks.pk", primary_key=True))
+    slot_at: int = Field(sa_column=big(primary_key=True))
+    outcome: str = Field(sa_column=Column(Text, nullable=False))
+    execution_pk: int | None = Field(default=None, sa_column=big(nullable=True))
+    note: str | None = Field(default=None, sa_column=Column(Text))
+    recorded_at: int = Field(sa_column=big())
 
 
 class Call(SQLModel, table=True):

@@ -53,8 +53,8 @@ async def test_free_pages_are_given_back_a_bite_at_a_time(
             sizes.append(pages(raw))
     finally:
         await database.close()
-    assert len(sizes) > 5
-    assert all(0 < before - after <= 110 for before, after in itertools.pairwise(sizes)), sizes
+    assert len(sizes) > 2
+    assert all(100 <= before - after <= 110 for before, after in itertools.pairwise(sizes)), sizes
     assert sizes[-1] < full // 4
 
 
