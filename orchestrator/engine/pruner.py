@@ -8,7 +8,7 @@ from datetime import timedelta
 from orchestrator.domain.retention import Retention
 from orchestrator.engine.loop import Loop
 from orchestrator.service import expiring, purging, workspaces
-from orchestrator.service.purging import Place, Selection
+from orchestrator.service.purging import Place, Selection, Tally
 from orchestrator.store.database import Database
 
 INTERVAL = timedelta(minutes=10)
@@ -27,6 +27,7 @@ class Pruner(Loop):
         self._database = database
         self._retention = retention
         self._round: AsyncIterator[None] | None = None
+        self._held_back: dict[tuple[str, ...], int] = {}
 
     async def tick(self) -> timedelta | None:
         """Take the next bite of the round; after the last one nothing is due for ten minutes."""
@@ -61,13 +62,24 @@ class Pruner(Loop):
 
     async def _of(self, wanted: Selection) -> AsyncIterator[None]:
         place: Place | None = Place()
+        total = Tally()
         while place is not None:
             sight = await self._database.read(purging.look, wanted, place, purging.EXECUTIONS, purging.ROWS)
-            if sight.records:
-                gone = await self._database.write(purging.remove, wanted, sight)
-                self._log.info("purged", workspace=wanted.workspace_id, status=sight.status.value, **asdict(gone))
+            if not sight.records:
+                total += purging.tally(sight)
+            else:
+                total += await self._database.write(purging.remove, wanted, sight)
                 yield
             place = sight.following
+        self._tell(wanted, total)
+
+    def _tell(self, wanted: Selection, total: Tally) -> None:
+        """One line for a round, where something has gone, or another number of executions waits for a delivery."""
+        what = (wanted.workspace_id, *wanted.statuses)
+        if total.executions or total.held_back != self._held_back.get(what, 0):
+            status = ", ".join(wanted.statuses)
+            self._log.info("purged", workspace=wanted.workspace_id, status=status, **asdict(total))
+        self._held_back[what] = total.held_back
 
     async def _records(self) -> AsyncIterator[None]:
         items = self._retention.collected_items

@@ -6,7 +6,7 @@ delivered again), and the newest of each task that is still there, which lists s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timedelta
 
 from orchestrator.domain.errors import Invalid
@@ -73,6 +73,9 @@ class Tally:
     import_batches: int = 0
     held_back: int = 0
     newest: int = 0
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(*(own + its for own, its in zip(astuple(self), astuple(other), strict=True)))
 
 
 def until(now: datetime, age: timedelta, field: str | None = None) -> datetime:

@@ -1,4 +1,4 @@
-"""The tables that record what happened (slots, calls, log lines), the outbox, the built-in collector, and what guards the doors."""
+"""The tables that record what happened, the outbox, the built-in collector, and what guards the doors."""
 
 from sqlalchemy import Column, Index, Text, text
 from sqlmodel import Field, SQLModel

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,7 @@ import pytest_asyncio
 from orchestrator.domain.errors import Conflict, Invalid, NotFound
 from orchestrator.domain.retention import Retention
 from orchestrator.domain.states import ExecutionStatus
-from orchestrator.engine.pruner import Pruner
+from orchestrator.engine.pruner import REST, SHORTEST_REST, Pruner
 from orchestrator.service import delivering, purging
 from orchestrator.service.purging import Place, Selection, Sight, Tally
 from orchestrator.store.database import Database
@@ -74,8 +75,7 @@ async def purge(world: World, wanted: Selection, database: Database | None = Non
 
 
 def added(tallies: list[Tally]) -> Tally:
-    names = ("executions", "calls", "log_lines", "import_batches", "held_back", "newest")
-    return Tally(*(sum(getattr(one, name) for one in tallies) for name in names))
+    return sum(tallies, Tally())
 
 
 async def prune(world: World, retention: Retention, database: Database | None = None) -> int:
@@ -276,3 +276,42 @@ async def test_an_overlap_group_goes_with_its_last_execution(world: World) -> No
     await world.database.write(lambda tx: tx.run(groups))
     await purge(world, await selection(world))
     assert {key for (key,) in await world.rows("SELECT key FROM overlap_groups")} == {"open", ""}
+
+
+async def test_the_pruner_rests_nine_times_as_long_as_it_works(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purging, "EXECUTIONS", 5)
+    await write_past(world, Past("old", 20))
+    pruner = Pruner(world.database, Retention({ExecutionStatus.SUCCEEDED: MONTH}))
+    rests = []
+    began = time.monotonic()
+    while (rest := await pruner.tick()) is not None:
+        rests.append(rest)
+    worked = timedelta(seconds=time.monotonic() - began)
+    assert len(rests) == 4
+    assert min(rests) >= SHORTEST_REST
+    assert sum(rests, timedelta()) <= REST * worked + 4 * SHORTEST_REST
+
+
+async def test_a_round_that_failed_begins_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await write_past(world, Past("old", 1))
+    pruner = Pruner(world.database, Retention({ExecutionStatus.SUCCEEDED: MONTH}))
+    with monkeypatch.context() as patch:
+        patch.setattr(purging, "remove", never)
+        with pytest.raises(TypeError):
+            await pruner.tick()
+    while await pruner.tick() is not None:
+        pass
+    assert await ids(world) == {"today-1"}
+
+
+async def test_a_node_prunes_by_default_and_keeps_what_it_is_told_to_keep(database_url: str) -> None:
+    async with running_world(database_url, never, start=False, retention={"failed_days": 0}) as world:
+        await world.install({"on_multiple_exec": "allow"})
+        old = [Past(f"old-{status}", days=400, status=status) for status in ("succeeded", "failed", "aborted")]
+        await write_past(world, *old)
+        await world.node.start()
+
+        async def probe() -> bool:
+            return await ids(world) == {"old-failed-1", "today-1"}
+
+        await eventually(probe, "the first round of the pruner")
