@@ -4,7 +4,7 @@ An automatic checkpoint never waits, so where reads overlap without a gap the wr
 free pages are used again, but a file whose history was shortened would stay as large as it ever was.
 
 No `PRAGMA optimize`: without statistics SQLite takes an index wherever it can, and our statements are written for that.
-Those of a table that had three rows when it was looked at make it walk over the hundred thousand that follow.
+Those of a table that had three rows when it was looked at let it scan that table, also when it has grown.
 """
 
 import sqlite3
