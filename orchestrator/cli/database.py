@@ -1,4 +1,4 @@
-"""`orchestrator db`: bring the database to this version's schema, look whether it is there, copy it into another."""
+"""`orchestrator db`: bring the database to this version's schema, look whether it is there, copy it, purge it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +11,7 @@ from orchestrator.cli.copying import report, shown_progress, summary
 from orchestrator.cli.failures import Misused, Refused
 from orchestrator.cli.options import JsonOption
 from orchestrator.cli.printing import print_json, say
+from orchestrator.cli.purging import purge
 from orchestrator.domain.errors import DatabaseBusy, Invalid, OrchestratorError
 from orchestrator.runtime.administration import check_database, upgrade_database
 from orchestrator.runtime.copying import copy_database
@@ -18,7 +19,7 @@ from orchestrator.settings import Settings
 
 T = TypeVar("T")
 
-app = typer.Typer(no_args_is_help=True, help="Upgrade, check or copy the database; no server may be running.")
+app = typer.Typer(no_args_is_help=True, help="Upgrade, check or copy the database; purge old executions.")
 
 DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="The data directory.", show_default=False)]
 DatabaseOption = Annotated[
@@ -30,7 +31,7 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", help="The setting
 
 @app.command("upgrade")
 def upgrade(data_dir: DataDirOption = None, database: DatabaseOption = None, config: ConfigOption = None) -> None:
-    """Bring the schema to this version's; what is there stays."""
+    """Bring the schema to this version's; what is there stays. No server may be running."""
     settings = _settings(data_dir, database, config)
     revision = _run(lambda: upgrade_database(settings))
     say(f"The database is at revision {revision}.")
@@ -43,7 +44,7 @@ def check(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check that the schema is this version's; nothing is changed."""
+    """Check that the schema is this version's; nothing is changed. No server may be running."""
     settings = _settings(data_dir, database, config)
     revision = _run(lambda: check_database(settings))
     if as_json:
@@ -69,6 +70,9 @@ def copy(
         print_json(summary(moved, dry_run=dry_run))
     else:
         report(moved, dry_run=dry_run)
+
+
+app.command("purge")(purge)
 
 
 def _settings(data_dir: Path | None, database: str | None, config: Path | None) -> Settings:

@@ -37,7 +37,7 @@ class RootGroup(TyperGroup):
         super().__init__(**attributes)
         for command in (
             LateCommand("serve", "Run the server until it is asked to stop.", "orchestrator.cli.serving"),
-            LateCommand("db", "Upgrade, check or copy the database.", "orchestrator.cli.database"),
+            LateCommand("db", "Upgrade, check, copy or purge the database.", "orchestrator.cli.database"),
         ):
             self.add_command(command)
 

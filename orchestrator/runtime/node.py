@@ -64,6 +64,7 @@ class Node:
         )
         self.timekeeper = Timekeeper(database, self.definitions, self.dispatcher.wake, poll, watches_leases=is_shared)
         self.scheduler = Scheduler(database, self.definitions, new_id, self._made_due, poll)
+        self.pruner = Pruner(database, node_options.retention_of(settings))
         self.registrar = Registrar(
             database,
             self.definitions,
@@ -117,7 +118,7 @@ class Node:
         await self.registrar.leave()
 
     def _engine_loops(self) -> tuple[Loop, ...]:
-        return self.dispatcher, self.deliverer, self.timekeeper, self.scheduler, Pruner(self._database)
+        return self.dispatcher, self.deliverer, self.timekeeper, self.scheduler, self.pruner
 
     def _wake_loops(self) -> None:
         for loop in (self.dispatcher, self.deliverer, self.timekeeper, self.scheduler):

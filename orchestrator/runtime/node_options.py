@@ -6,7 +6,9 @@ from datetime import timedelta
 
 from app_sdk.protocol.limits import Limits
 from orchestrator import __version__
+from orchestrator.domain.retention import Retention
 from orchestrator.domain.retry import RetryPolicy
+from orchestrator.domain.states import ExecutionStatus
 from orchestrator.engine.caller import Caller, CallerOptions, open_caller
 from orchestrator.engine.deliverer import DelivererOptions
 from orchestrator.engine.dispatcher import DispatcherOptions
@@ -46,6 +48,25 @@ def retry_of(settings: Settings) -> RetryPolicy:
         multiplier=asked.multiplier,
         max_delay=timedelta(seconds=asked.max_delay_secs),
     )
+
+
+def retention_of(settings: Settings) -> Retention:
+    """How long what is over is kept."""
+    asked = settings.retention
+    executions = {
+        ExecutionStatus.SUCCEEDED: _days(asked.succeeded_days),
+        ExecutionStatus.FAILED: _days(asked.failed_days),
+        ExecutionStatus.ABORTED: _days(asked.aborted_days),
+    }
+    return Retention(
+        executions={status: age for status, age in executions.items() if age is not None},
+        occurrences=_days(asked.occurrences_days),
+        collected_items=_days(asked.collected_items_days),
+    )
+
+
+def _days(days: int) -> timedelta | None:
+    return timedelta(days=days) if days else None
 
 
 def caller(settings: Settings) -> Caller:

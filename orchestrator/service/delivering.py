@@ -12,7 +12,7 @@ from orchestrator.domain.imports import REFUSED_STATUSES, BatchStatus
 from orchestrator.domain.outcome import NoResponse, Response
 from orchestrator.domain.retry import RetryPolicy
 from orchestrator.service.definitions import Definitions
-from orchestrator.service.holding import Held, hold, save
+from orchestrator.service.holding import Held, hold, hold_one, save
 from orchestrator.store import outbox
 from orchestrator.store.clock import from_micros, to_micros
 from orchestrator.store.outbox import OutgoingBatch
@@ -53,6 +53,9 @@ def deliver(tx: Transaction, definitions: Definitions, deliveries: Sequence[Deli
     now = tx.now()
     for delivery in deliveries:
         batch, outcome = delivery.batch, delivery.outcome
+        if batch.execution_pk not in held:
+            # Answered a second time, so late that the execution has been purged.
+            continue
         if isinstance(outcome, Response) and 200 <= outcome.status < 300:
             _close(tx, held[batch.execution_pk], batch, BatchStatus.DELIVERED, None, to_micros(now))
         elif isinstance(outcome, Response) and outcome.status in REFUSED_STATUSES:
@@ -67,7 +70,7 @@ def deliver(tx: Transaction, definitions: Definitions, deliveries: Sequence[Deli
 def redeliver(tx: Transaction, definitions: Definitions, workspace_id: str, key: str) -> None:
     """Try a refused batch again. Raises NotFound; Conflict if it is not refused."""
     found = _find(tx, workspace_id, key)
-    held = hold(tx, definitions, {found.execution_pk})[found.execution_pk]
+    held = hold_one(tx, definitions, found.execution_pk)
     now = tx.now()
     if not outbox.redeliver(tx, found.pk, to_micros(now)):
         raise Conflict(f"import batch {key} is {found.status}; only a refused one can be redelivered")
@@ -78,7 +81,7 @@ def redeliver(tx: Transaction, definitions: Definitions, workspace_id: str, key:
 def discard(tx: Transaction, definitions: Definitions, workspace_id: str, key: str, who: str) -> None:
     """Give up a refused batch: its items are dropped, on the word of `who`. Raises NotFound, Conflict."""
     found = _find(tx, workspace_id, key)
-    held = hold(tx, definitions, {found.execution_pk})[found.execution_pk]
+    held = hold_one(tx, definitions, found.execution_pk)
     now = tx.now()
     if found.status != BatchStatus.REFUSED:
         raise Conflict(f"import batch {key} is {found.status}; only a refused one can be discarded")

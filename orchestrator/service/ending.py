@@ -2,7 +2,7 @@
 
 from orchestrator.domain.errors import Conflict, NotFound
 from orchestrator.service.definitions import Definitions
-from orchestrator.service.holding import Held, hold, save
+from orchestrator.service.holding import Held, hold_one, save
 from orchestrator.service.launching import restart
 from orchestrator.store import lookups, outbox
 from orchestrator.store.lookups import ExecutionKey
@@ -15,7 +15,7 @@ def abort(tx: Transaction, definitions: Definitions, workspace_id: str, executio
     Raises NotFound, or Conflict if it has ended.
     """
     pk = _find(tx, workspace_id, execution_id).pk
-    held = hold(tx, definitions, {pk})[pk]
+    held = hold_one(tx, definitions, pk)
     now = tx.now()
     held.execution.abort(message, now)
     save(tx, [held], now)

@@ -54,8 +54,8 @@ def listed(tx: Transaction, scope: Scope, query: ExecutionQuery, page: Page) -> 
     """Executions, newest first. Raises Invalid for a foreign cursor."""
     place = page.numbers("executions", 2)
     wanted = Filter(
-        app_pks=_app_pks(tx, scope, query.app_id),
-        task_pks=None if query.task is None else execution_views.tasks_called(tx, scope.workspace_id, query.task),
+        app_pks=app_pks(tx, scope, query.app_id),
+        task_pks=task_pks(tx, scope, query.task),
         statuses=query.statuses,
         key=query.key,
         created_after=maybe_micros(query.created_after),
@@ -82,7 +82,13 @@ def logs(tx: Transaction, scope: Scope, execution_id: str, page: Page) -> Slice[
     return cut(found, page, "logs", lambda line: (line.pk,))
 
 
-def _app_pks(tx: Transaction, scope: Scope, app_id: str | None) -> list[int] | None:
+def task_pks(tx: Transaction, scope: Scope, task: str | None) -> list[int] | None:
+    """The tasks that have, or had, this id, and the one with this alias; None does not restrict."""
+    return None if task is None else execution_views.tasks_called(tx, scope.workspace_id, task)
+
+
+def app_pks(tx: Transaction, scope: Scope, app_id: str | None) -> list[int] | None:
+    """The apps that have, or had, this id, as far as the caller can see them; None does not restrict."""
     own = None if scope.app_pk is None else [scope.app_pk]
     if app_id is None:
         return own

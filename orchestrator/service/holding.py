@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from orchestrator.domain.beginning import Seed
+from orchestrator.domain.errors import NotFound
 from orchestrator.domain.execution import Execution
 from orchestrator.domain.states import ExecutionStatus, WorkerStatus
 from orchestrator.domain.worker import Lease, Worker
@@ -63,6 +64,18 @@ def hold(
         owner.execution.workers[worker.worker_id] = worker
         owner.guards[worker.worker_id] = (worker.token, worker.status.value)
     return held
+
+
+def hold_one(tx: Transaction, definitions: Definitions, pk: int) -> Held:
+    """As `hold`. Raises NotFound if the execution has been purged since it was looked up."""
+    return present(hold(tx, definitions, {pk}), pk)
+
+
+def present(held: Mapping[int, Held], pk: int) -> Held:
+    """The execution with this key. Raises NotFound if it has been purged since it was looked up."""
+    if pk not in held:
+        raise NotFound("this execution has just been purged")
+    return held[pk]
 
 
 def newly_held(pk: int, row: Mapping[str, Any], definition: TaskDefinition, seeds: Mapping[int, Seed]) -> Held:

@@ -87,11 +87,6 @@ def once(tx: Transaction, key: RecordKey, hash_: str, work: Work) -> Answered:
     return _told(reply)
 
 
-def forget_expired(tx: Transaction) -> int:
-    """Drop the records that no longer count; returns how many."""
-    return idempotency_records.forget(tx, to_micros(tx.now() - REMEMBERED))
-
-
 def _told(reply: Reply) -> Answered:
     text = b"" if reply.body is None else orjson.dumps({**reply.body, **reply.secrets})
     return Answered(reply.status, text, reply.location)

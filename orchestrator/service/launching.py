@@ -15,7 +15,7 @@ from orchestrator.domain.overlap import Queue, Refuse, Start, Verdict, decide
 from orchestrator.domain.policy import OnMultipleExec
 from orchestrator.domain.states import ExecutionStatus
 from orchestrator.service.definitions import Definitions, TaskDefinition
-from orchestrator.service.holding import Held, hold, newly_held, save
+from orchestrator.service.holding import Held, hold, newly_held, present, save
 from orchestrator.store import executions, groups
 from orchestrator.store.clock import maybe_micros, to_micros
 from orchestrator.store.lookups import ExecutionKey
@@ -114,15 +114,17 @@ def promote(tx: Transaction, definitions: Definitions, pk: int) -> bool:
 def restart(tx: Transaction, definitions: Definitions, found: ExecutionKey) -> Held:
     """Begin a new attempt of an execution, or let it wait its turn, as the overlap policy says.
 
-    Raises Conflict if it has not failed or been aborted, AlreadyRunning when the policy refuses.
+    Raises Conflict if it has not failed or been aborted, AlreadyRunning when the policy refuses, NotFound if it is
+    gone.
     """
     now = tx.now()
     definition = definitions.read(tx, {found.version_pk})[found.version_pk]
     verdict = _verdict(tx, definition, (found.task_pk, found.multiple_exec_key), now, but=found.pk)
     held = _hold_with_replaced(tx, definitions, found.pk, verdict)
-    held[found.pk].execution.retry()
+    one = present(held, found.pk)
+    one.execution.retry()
     # What the workers failed with belongs to the attempt before.
-    executions.forget_messages(tx, found.pk, held[found.pk].execution.touched)
+    executions.forget_messages(tx, found.pk, one.execution.touched)
     match verdict:
         case Refuse():
             raise _refused(tx, verdict)
@@ -133,7 +135,7 @@ def restart(tx: Transaction, definitions: Definitions, found: ExecutionKey) -> H
         case _:
             assert_never(verdict)
     save(tx, held.values(), now)
-    return held[found.pk]
+    return one
 
 
 def _hold_with_replaced(tx: Transaction, definitions: Definitions, pk: int, verdict: Verdict) -> dict[int, Held]:

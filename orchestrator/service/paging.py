@@ -78,8 +78,12 @@ def cut(
     if len(entries) <= page.limit:
         return Slice(entries, None)
     shown = entries[: page.limit]
-    cursor = base64.urlsafe_b64encode(orjson.dumps([kind, *place(shown[-1])])).decode()
-    return Slice(shown, cursor)
+    return Slice(shown, cursor_of(kind, place(shown[-1])))
+
+
+def cursor_of(kind: str, place: tuple[int | str, ...]) -> str:
+    """The cursor that `Page` reads again."""
+    return base64.urlsafe_b64encode(orjson.dumps([kind, *place])).decode()
 
 
 def _not_ours() -> Invalid:

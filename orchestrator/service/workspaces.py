@@ -33,6 +33,11 @@ def every(tx: Transaction) -> list[Workspace]:
     return workspace_rows.every(tx)
 
 
+def ids(tx: Transaction) -> list[str]:
+    """The id of every workspace, in order."""
+    return [workspace.id for workspace in every(tx)]
+
+
 def secret(tx: Transaction, vault: Vault, workspace_id: str) -> str:
     """The secret that import batches are signed with. Raises NotFound."""
     return vault.open(get(tx, workspace_id).secret_encrypted)

@@ -54,6 +54,8 @@ OptionalHttpUrl = Annotated[Annotated[str, AfterValidator(_http_url)] | None, Be
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_empty_is_none), Field(repr=False)]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_split_at_commas)]
 Bytes = Annotated[int, Field(ge=1024, le=1024**3)]
+# 0: for ever.
+Days = Annotated[int, Field(ge=0, le=36_500)]
 
 
 class Section(BaseModel):
@@ -146,6 +148,14 @@ class LimitSettings(Section):
     api_body_bytes: Bytes = 12 * 1024**2
 
 
+class RetentionSettings(Section):
+    succeeded_days: Days = 30
+    failed_days: Days = 90
+    aborted_days: Days = 30
+    occurrences_days: Days = 90
+    collected_items_days: Days = 0
+
+
 class CollectorSettings(Section):
     endpoint: OptionalHttpUrl = None
 
@@ -183,6 +193,7 @@ class Settings(BaseSettings):
     webhook: WebhookSettings = WebhookSettings()
     retry: RetrySettings = RetrySettings()
     limits: LimitSettings = LimitSettings()
+    retention: RetentionSettings = RetentionSettings()
     collector: CollectorSettings = CollectorSettings()
     security: SecuritySettings = SecuritySettings()
     log: LogSettings = LogSettings()

@@ -4,6 +4,10 @@ from sqlalchemy import BigInteger, Column, ForeignKey, Integer
 
 BIGINT = BigInteger().with_variant(Integer, "sqlite")
 
+# For tables whose rows are removed while something may still name their keys: SQLite would give the key of the last
+# row that was removed to the next one.
+NEVER_REUSED = {"sqlite_autoincrement": True}
+
 
 def big_key() -> Column[int]:
     return Column(BIGINT, primary_key=True, autoincrement=True)

@@ -24,15 +24,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from orchestrator.domain.errors import DatabaseUnavailable
+from orchestrator.store import sqlite_upkeep
 from orchestrator.store.dialect import Dialect
+from orchestrator.store.postgresql_connections import driver_url, postgresql_engine
 from orchestrator.store.transaction import Clock, Transaction
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 SERIALIZATION_TRIES = 5
-# What PostgreSQL shows of a server's connections; `db copy` looks for it.
-APPLICATION_NAME = "orchestrator"
 # A unique key that another transaction has taken meanwhile: tried again, the use case sees it and can say so.
 _RETRYABLE = frozenset({"40001", "40P01", "23505"})
 _SQLITE_UNAVAILABLE = frozenset(
@@ -64,7 +64,7 @@ class DatabaseOptions:
     @property
     def driver_url(self) -> str:
         """The URL as SQLAlchemy takes it."""
-        return self.url.replace("postgresql://", "postgresql+psycopg://", 1)
+        return driver_url(self.url)
 
     @property
     def shown_url(self) -> str:
@@ -92,6 +92,7 @@ class Database:
         self._clock = clock
         self._local = threading.local()
         self._connections: list[Connection] = []
+        self._sqlite_path = options.sqlite_path
         self._opening = threading.Lock()
         if self.dialect is Dialect.SQLITE:
             self._writer_engine = sqlite_engine(options, query_only=False)
@@ -99,7 +100,7 @@ class Database:
             self._writers = ThreadPoolExecutor(1, "database-writer")
             self._readers = ThreadPoolExecutor(2, "database-reader")
         else:
-            self._writer_engine = self._reader_engine = _postgresql_engine(options)
+            self._writer_engine = self._reader_engine = postgresql_engine(options.url)
             self._writers = self._readers = ThreadPoolExecutor(options.pool_size, "database")
 
     async def write(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -109,6 +110,13 @@ class Database:
     async def read(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in a transaction of its own that does not write."""
         return await self._run(self._readers, self._reader_engine, lambda tx: work(tx, *args, **kwargs))
+
+    async def tend(self) -> bool:
+        """Do a bit of what keeps the database in shape; True if there is more to do."""
+        if self.dialect is Dialect.POSTGRESQL:
+            # Autovacuum does it.
+            return False
+        return await asyncio.get_running_loop().run_in_executor(self._writers, self._tend_file)
 
     async def close(self) -> None:
         """Wait for the transactions in progress, then close every connection."""
@@ -150,6 +158,14 @@ class Database:
         finally:
             if transaction is not None and not connection.closed:
                 transaction.close()
+
+    def _tend_file(self) -> bool:
+        raw = self._connection(self._writer_engine).connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        try:
+            return sqlite_upkeep.tend(raw, self._sqlite_path)
+        except sqlite3.Error as error:
+            raise DatabaseUnavailable(f"the database is not available: {error}") from error
 
     def _connection(self, engine: Engine) -> Connection:
         connection: Connection | None = getattr(self._local, "connection", None)
@@ -227,13 +243,13 @@ def sqlite_engine(options: DatabaseOptions, *, query_only: bool) -> Engine:
 
 
 def _sqlite_pragmas(query_only: bool) -> list[str]:
-    pragmas = ["busy_timeout = 5000", "foreign_keys = ON", "cache_size = -65536", "temp_store = MEMORY"]
+    pragmas = [
+        f"busy_timeout = {sqlite_upkeep.BUSY_TIMEOUT_MS}",
+        "foreign_keys = ON",
+        "cache_size = -65536",
+        "temp_store = MEMORY",
+    ]
     if query_only:
         return [*pragmas, "query_only = ON"]
-    return ["journal_mode = WAL", "synchronous = FULL", *pragmas]
-
-
-def _postgresql_engine(options: DatabaseOptions) -> Engine:
-    settings = "-c idle_in_transaction_session_timeout=15s -c statement_timeout=30s -c synchronous_commit=on"
-    connect_args = {"options": settings, "application_name": APPLICATION_NAME}
-    return create_engine(options.driver_url, poolclass=NullPool, connect_args=connect_args)
+    size_limit = f"journal_size_limit = {sqlite_upkeep.LARGE_WAL_BYTES}"
+    return ["journal_mode = WAL", "synchronous = FULL", size_limit, *pragmas]

@@ -42,8 +42,11 @@ VALUES (:execution_pk, :input, :output, :name, :launched_by, :beginning, :resume
 
 def lock(tx: Transaction, task_pk: int, key: str) -> None:
     """Take the group's turn; held until the commit."""
-    tx.run(_ENSURE, task_pk=task_pk, key=key)
-    tx.rows(_LOCK, task_pk=task_pk, key=key)
+    locked = False
+    while not locked:
+        # Between the two statements a purge may have removed the row that was there.
+        tx.run(_ENSURE, task_pk=task_pk, key=key)
+        locked = bool(tx.rows(_LOCK, task_pk=task_pk, key=key))
 
 
 def members(tx: Transaction, task_pk: int, key: str, now: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

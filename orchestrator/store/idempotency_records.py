@@ -17,7 +17,6 @@ VALUES (:workspace_id, :token_id, :route, :key, :body_hash, :status, :answer, :c
 ON CONFLICT (workspace_id, token_id, route, key) DO UPDATE
    SET body_hash = excluded.body_hash, status = excluded.status, answer = excluded.answer,
        created_at = excluded.created_at"""
-_FORGET = "DELETE FROM idempotency_records WHERE created_at <= :until"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +64,6 @@ def put(tx: Transaction, key: RecordKey, record: Record, now: int) -> None:
         answer=record.answer,
         created_at=now,
     )
-
-
-def forget(tx: Transaction, until: int) -> int:
-    """Drop the records of `until` (microseconds) and before; returns how many."""
-    return tx.run(_FORGET, until=until)
 
 
 def _named(key: RecordKey) -> dict[str, str]:

@@ -13,14 +13,16 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import Connection
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from orchestrator.domain.errors import DatabaseOutdated, DatabaseUnavailable
+from orchestrator.store import sqlite_upkeep
 from orchestrator.store.database import DatabaseOptions
 from orchestrator.store.dialect import Dialect
+from orchestrator.store.postgresql_connections import plain_engine
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -99,9 +101,7 @@ def _config() -> Config:
 @contextmanager
 def connected(options: DatabaseOptions) -> Iterator[Connection]:
     """A connection in a transaction of its own, for work on the schema. Raises DatabaseUnavailable."""
-    if options.dialect is Dialect.SQLITE:
-        options.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(options.driver_url, poolclass=NullPool)
+    engine = plain_engine(options.url) if options.dialect is Dialect.POSTGRESQL else _sqlite_engine(options)
     try:
         with engine.begin() as connection:
             yield connection
@@ -109,3 +109,10 @@ def connected(options: DatabaseOptions) -> Iterator[Connection]:
         raise DatabaseUnavailable(f"the database is not available: {error.orig}") from error
     finally:
         engine.dispose()
+
+
+def _sqlite_engine(options: DatabaseOptions) -> Engine:
+    options.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(options.url, poolclass=NullPool)
+    event.listen(engine, "connect", lambda raw, _record: sqlite_upkeep.prepare_new_file(raw))
+    return engine

@@ -7,7 +7,7 @@ changes at every step (`workers`) holds nothing wide: what is long sits in a tab
 from sqlalchemy import Column, ForeignKey, Index, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
-from orchestrator.store.columns import big, big_key, key_of, reference
+from orchestrator.store.columns import NEVER_REUSED, big, big_key, key_of, reference
 
 
 class Workspace(SQLModel, table=True):
@@ -37,6 +37,7 @@ class App(SQLModel, table=True):
             sqlite_where=text("deleted_at IS NULL"),
             postgresql_where=text("deleted_at IS NULL"),
         ),
+        NEVER_REUSED,
     )
     pk: int | None = Field(default=None, sa_column=big_key())
     workspace_id: str = Field(sa_column=Column(Text, ForeignKey("workspaces.id"), nullable=False))
@@ -84,6 +85,7 @@ class Task(SQLModel, table=True):
             sqlite_where=text("removed_at IS NULL"),
             postgresql_where=text("removed_at IS NULL"),
         ),
+        NEVER_REUSED,
     )
     pk: int | None = Field(default=None, sa_column=big_key())
     workspace_id: str = Field(sa_column=Column(Text, ForeignKey("workspaces.id"), nullable=False))
@@ -114,7 +116,7 @@ class TaskVersion(SQLModel, table=True):
     """A task's definition as an execution was launched with it; never changed once written."""
 
     __tablename__ = "task_versions"
-    __table_args__ = (UniqueConstraint("task_pk", "version"),)
+    __table_args__ = (UniqueConstraint("task_pk", "version"), NEVER_REUSED)
     pk: int | None = Field(default=None, sa_column=big_key())
     task_pk: int = Field(sa_column=reference("tasks.pk"))
     version: int
@@ -132,24 +134,6 @@ class Schedule(SQLModel, table=True):
     anchor_at: int = Field(sa_column=big())
     next_slot_at: int | None = Field(default=None, sa_column=big(nullable=True))
     due_at: int | None = Field(default=None, sa_column=big(nullable=True))
-
-
-class Occurrence(SQLModel, table=True):
-    """What became of a due slot: its primary key is what makes a slot launch once.
-
-    `late_by`: microseconds. `slots`: how many it stands for, itself and those just before it.
-    """
-
-    __tablename__ = "occurrences"
-    task_pk: int = Field(sa_column=reference("tasks.pk", primary_key=True))
-    slot_at: int = Field(sa_column=big(primary_key=True))
-    outcome: str = Field(sa_column=Column(Text, nullable=False))
-    reason: str | None = Field(default=None, sa_column=Column(Text))
-    execution_pk: int | None = Field(default=None, sa_column=big(nullable=True))
-    late_by: int = Field(default=0, sa_column=big())
-    slots: int = Field(default=1, sa_column=big())
-    note: str | None = Field(default=None, sa_column=Column(Text))
-    recorded_at: int = Field(sa_column=big())
 
 
 class OverlapGroup(SQLModel, table=True):
@@ -194,6 +178,16 @@ class Execution(SQLModel, table=True):
         ),
         Index("executions_app", "app_pk", "status"),
         Index("executions_task", "task_pk", "pk"),
+        Index(
+            "executions_ended",
+            "workspace_id",
+            "status",
+            "ended_at",
+            "pk",
+            sqlite_where=text("ended_at IS NOT NULL"),
+            postgresql_where=text("ended_at IS NOT NULL"),
+        ),
+        NEVER_REUSED,
     )
     pk: int | None = Field(default=None, sa_column=big_key())
     uid: str = Field(sa_column=Column(Text, nullable=False, unique=True))
@@ -241,7 +235,8 @@ _DUE = "status = 'ready' AND NOT held AND NOT pull AND due_at IS NOT NULL"
 class Worker(SQLModel, table=True):
     """A lane of an execution: narrow, because it changes at every step. `held`: too many undelivered batches.
 
-    `pull`: its task's steps are claimed by executors, never called.
+    `pull`: its task's steps are claimed by executors, never called. A claim that is renewed changes no column that an
+    index knows, so that PostgreSQL need not touch one: `lease_until` has none, and is looked for among the claims.
     """
 
     __tablename__ = "workers"
@@ -250,12 +245,6 @@ class Worker(SQLModel, table=True):
         Index(
             "workers_calling",
             "app_pk",
-            sqlite_where=text("status = 'calling'"),
-            postgresql_where=text("status = 'calling'"),
-        ),
-        Index(
-            "workers_lease_until",
-            "lease_until",
             sqlite_where=text("status = 'calling'"),
             postgresql_where=text("status = 'calling'"),
         ),

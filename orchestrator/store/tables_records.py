@@ -3,7 +3,27 @@
 from sqlalchemy import Column, Index, Text, text
 from sqlmodel import Field, SQLModel
 
-from orchestrator.store.columns import big, big_key, reference
+from orchestrator.store.columns import NEVER_REUSED, big, big_key, reference
+
+
+class Occurrence(SQLModel, table=True):
+    """What became of a due slot: its primary key is what makes a slot launch once.
+
+    It outlives its execution: `execution_pk` then names one that is no more. `late_by`: microseconds. `slots`: how many
+    it stands for, itself and those just before it.
+    """
+
+    __tablename__ = "occurrences"
+    __table_args__ = (Index("occurrences_recorded_at", "recorded_at"),)
+    task_pk: int = Field(sa_column=reference("tasks.pk", primary_key=True))
+    slot_at: int = Field(sa_column=big(primary_key=True))
+    outcome: str = Field(sa_column=Column(Text, nullable=False))
+    reason: str | None = Field(default=None, sa_column=Column(Text))
+    execution_pk: int | None = Field(default=None, sa_column=big(nullable=True))
+    late_by: int = Field(default=0, sa_column=big())
+    slots: int = Field(default=1, sa_column=big())
+    note: str | None = Field(default=None, sa_column=Column(Text))
+    recorded_at: int = Field(sa_column=big())
 
 
 class Call(SQLModel, table=True):
@@ -89,10 +109,18 @@ class ImportBatch(SQLModel, table=True):
     ended_at: int | None = Field(default=None, sa_column=big(nullable=True))
 
 
+class PurgedExecution(SQLModel, table=True):
+    """An execution that is gone, but has left more calls, log lines and batches than one transaction should remove."""
+
+    __tablename__ = "purged_executions"
+    execution_pk: int = Field(sa_column=big(primary_key=True))
+
+
 class CollectedBatch(SQLModel, table=True):
     """A batch that the built-in collector has taken in; its key drops a second delivery."""
 
     __tablename__ = "collected_batches"
+    __table_args__ = (Index("collected_batches_received_at", "received_at"),)
     workspace_id: str = Field(sa_column=Column(Text, primary_key=True))
     key: str = Field(sa_column=Column(Text, primary_key=True))
     item_count: int
@@ -106,6 +134,7 @@ class CollectedItem(SQLModel, table=True):
     __table_args__ = (
         Index("collected_items_listed", "workspace_id", "pk"),
         Index("collected_items_kind", "workspace_id", "kind", "pk"),
+        NEVER_REUSED,
     )
     pk: int | None = Field(default=None, sa_column=big_key())
     workspace_id: str = Field(sa_column=Column(Text, nullable=False))

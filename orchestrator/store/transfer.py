@@ -22,13 +22,13 @@ from sqlmodel import SQLModel
 from orchestrator.domain.errors import Conflict, DatabaseBusy, DatabaseUnavailable
 from orchestrator.store import tables, tables_records
 from orchestrator.store.database import (
-    APPLICATION_NAME,
     DRIVER_ERRORS,
     DatabaseOptions,
     is_unavailable,
     sqlite_engine,
 )
 from orchestrator.store.dialect import Dialect
+from orchestrator.store.postgresql_connections import APPLICATION_NAME
 from orchestrator.store.transaction import Transaction
 
 FILLED = (tables, tables_records)  # importing them is what fills the metadata

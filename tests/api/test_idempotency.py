@@ -4,7 +4,7 @@ from typing import Any
 import httpx
 import pytest
 
-from orchestrator.service import idempotency
+from orchestrator.service import expiring, idempotency
 from orchestrator.service.idempotency import InProgress, Reply
 from orchestrator.store.idempotency_records import RecordKey
 from orchestrator.store.transaction import Transaction
@@ -99,12 +99,12 @@ async def test_a_key_is_forgotten_after_a_day(api: Api) -> None:
     hour = 3_600_000_000
     await api.write(lambda tx: tx.run(age, age=23 * hour))
     assert accepted(await launch(api), 201)["id"] == first["id"]
-    assert await api.context.database.write(idempotency.forget_expired) == 0
+    assert await api.context.database.write(expiring.forget_requests) == 0
     await api.write(lambda tx: tx.run(age, age=hour + 1))
     second = accepted(await launch(api, state={"another": "body"}), 201)
     assert second["id"] != first["id"]
     await api.write(lambda tx: tx.run(age, age=25 * hour))
-    assert await api.context.database.write(idempotency.forget_expired) == 1
+    assert await api.context.database.write(expiring.forget_requests) == 1
 
 
 async def test_a_replay_leaves_secrets_out(api: Api) -> None:

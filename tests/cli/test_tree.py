@@ -18,7 +18,7 @@ token create|list|revoke
 workspace create|list|secret
 workspace secret show|rotate
 import list|redeliver|discard|export
-db upgrade|check|copy
+db upgrade|check|copy|purge
 doctor
 """
 

@@ -58,3 +58,25 @@ def test_one_that_does_not_is_refused(database_url: str) -> None:
 def test_an_empty_database_is_told_what_to_do(database_url: str) -> None:
     with pytest.raises(DatabaseOutdated, match=r"at revision none, .* run `orchestrator db upgrade`"):
         schema.check(DatabaseOptions(database_url))
+
+
+# What a renewed claim changes; PostgreSQL then writes a row beside the old one, and touches no index.
+RENEWED = {"step", "token", "retry_count", "idle_steps", "node", "lease_until", "claimed_at"}
+
+
+def test_no_index_knows_what_a_renewed_claim_changes() -> None:
+    indexes = SQLModel.metadata.tables["workers"].indexes
+    assert {column.name for index in indexes for column in index.columns}.isdisjoint(RENEWED)
+    assert not any(name in str(index.dialect_options["postgresql"]["where"]) for index in indexes for name in RENEWED)
+
+
+def test_hot_tables_have_room_and_are_vacuumed_early(postgres_url: str) -> None:
+    options = DatabaseOptions(postgres_url)
+    schema.upgrade(options)
+    with schema.connected(options) as connection:
+        found = connection.exec_driver_sql("SELECT relname, reloptions FROM pg_class WHERE reloptions IS NOT NULL")
+        parameters = {name: dict(option.split("=") for option in given) for name, given in found}
+    for table in ("workers", "worker_states", "app_states"):
+        assert 50 <= int(parameters[table]["fillfactor"]) <= 70
+    for table in ("workers", "worker_states", "executions", "import_batches", "calls"):
+        assert float(parameters[table]["autovacuum_vacuum_scale_factor"]) <= 0.02

@@ -12,7 +12,8 @@ from sqlmodel import SQLModel
 
 from orchestrator.domain.errors import Conflict, DatabaseBusy, DatabaseUnavailable
 from orchestrator.store import schema, transfer
-from orchestrator.store.database import APPLICATION_NAME, DatabaseOptions
+from orchestrator.store.database import DatabaseOptions
+from orchestrator.store.postgresql_connections import APPLICATION_NAME
 from orchestrator.store.transfer import OF_THE_DATABASE, Side, Tally, all_tables
 from tests.support.fresh_database import fresh_database
 

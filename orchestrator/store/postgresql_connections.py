@@ -1,0 +1,70 @@
+"""Connections to PostgreSQL: their timeouts, and what a pooler between us and it must be spared.
+
+A pooler in transaction mode lends its connections to one client after the other. It refuses unknown start-up
+parameters, what is SET for a session meets somebody else's next transaction, and a prepared statement may be missing
+on the next connection, or be another client's. It is known by the backend's pid, which is not the one that the
+connection was told. Then the timeouts are set in each transaction, and nothing is prepared.
+"""
+
+from typing import Any
+
+import psycopg
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.pool import NullPool
+
+# What PostgreSQL shows of a server's connections; `db copy` looks for it.
+APPLICATION_NAME = "orchestrator"
+_POOLED = "pooled"
+
+# A transaction is a few milliseconds; whatever is near one of these is stuck, and holds up others. A commit that was
+# acknowledged has reached the disk, whatever the server's own setting is.
+_SETTINGS = {
+    "statement_timeout": "30s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "15s",
+    "synchronous_commit": "on",
+}
+_SET = "; ".join(f"SET {name} = '{value}'" for name, value in _SETTINGS.items())
+_SET_LOCAL = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in _SETTINGS.items())
+
+
+def postgresql_engine(url: str) -> Engine:
+    """An engine for a postgresql:// URL whose connections cannot be stuck for long."""
+    engine = plain_engine(url)
+
+    @event.listens_for(engine, "connect")
+    def configure(raw: Any, record: Any) -> None:
+        record.info[_POOLED] = _is_pooled(raw)
+        if record.info[_POOLED]:
+            raw.prepare_threshold = None
+        else:
+            raw.execute(_SET, prepare=False)
+        raw.commit()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        if connection.info[_POOLED]:
+            raw: Any = connection.connection.driver_connection
+            raw.execute(_SET_LOCAL, prepare=False)
+
+    return engine
+
+
+def plain_engine(url: str) -> Engine:
+    """An engine for work on the schema, which may take its time."""
+    return create_engine(
+        driver_url(url),
+        poolclass=NullPool,
+        connect_args={"fallback_application_name": APPLICATION_NAME},
+    )
+
+
+def driver_url(url: str) -> str:
+    """A postgresql:// URL as SQLAlchemy takes it."""
+    return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def _is_pooled(raw: psycopg.Connection[Any]) -> bool:
+    found = raw.execute("SELECT pg_backend_pid()", prepare=False).fetchone()
+    return found is None or found[0] != raw.info.backend_pid

@@ -1,0 +1,142 @@
+"""How connections to PostgreSQL are set up, directly and through a pooler in transaction mode."""
+
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from orchestrator.store.database import Database, DatabaseOptions
+from orchestrator.store.transaction import Transaction
+from tests.support.postgres import PostgresServer
+
+BACKEND_KEY_DATA = b"K"
+LENGTH = struct.Struct("!I")
+SETTINGS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "synchronous_commit")
+WANTED = ["30s", "10s", "15s", "on"]
+
+
+class Pooler:
+    """Tells its clients a backend's pid of its own devising, as poolers do, and refuses start-up options."""
+
+    def __init__(self, upstream: str) -> None:
+        self._upstream = upstream
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.startups: list[bytes] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._relay, args=(client,), daemon=True).start()
+
+    def _relay(self, client: socket.socket) -> None:
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(self._upstream)
+        with client, server:
+            startup = _message(client, has_type=False)
+            self.startups.append(startup)
+            server.sendall(startup)
+            while True:
+                answer = _message(server)
+                if answer[:1] == BACKEND_KEY_DATA:
+                    answer = answer[:5] + LENGTH.pack(4_000_000) + answer[9:]
+                client.sendall(answer)
+                if answer[:1] == b"Z":
+                    break
+            upwards = threading.Thread(target=_copy, args=(client, server), daemon=True)
+            upwards.start()
+            _copy(server, client)
+
+
+def _message(source: socket.socket, *, has_type: bool = True) -> bytes:
+    head = _exactly(source, 5 if has_type else 4)
+    (length,) = LENGTH.unpack(head[-4:])
+    return head + _exactly(source, length - 4)
+
+
+def _exactly(source: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        piece = source.recv(size - len(data))
+        assert piece, "closed in the middle of a message"
+        data += piece
+    return data
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while piece := source.recv(65536):
+            target.sendall(piece)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        return
+
+
+@contextmanager
+def pooler(server: PostgresServer) -> Iterator[Pooler]:
+    made = Pooler(str(server.directory / ".s.PGSQL.5432"))
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def settings(tx: Transaction) -> list[str]:
+    return [str(tx.rows(f"SELECT current_setting('{name}')")[0][0]) for name in SETTINGS]
+
+
+def prepared(tx: Transaction) -> int:
+    [(count,)] = [tx.rows("SELECT count(*) FROM pg_prepared_statements") for _ in range(12)][-1]
+    return int(count)
+
+
+def name(tx: Transaction) -> str:
+    return str(tx.rows("SELECT current_setting('application_name')")[0][0])
+
+
+async def test_a_connection_cannot_be_stuck_for_long_and_prepares_its_statements(postgres_url: str) -> None:
+    database = Database(DatabaseOptions(postgres_url, pool_size=1))
+    try:
+        assert await database.read(settings) == WANTED
+        assert await database.read(prepared) > 0
+        assert await database.read(name) == "orchestrator"
+    finally:
+        await database.close()
+
+
+async def test_the_name_in_the_url_counts(postgres_url: str) -> None:
+    database = Database(DatabaseOptions(f"{postgres_url}&application_name=mine", pool_size=1))
+    try:
+        assert await database.read(name) == "mine"
+    finally:
+        await database.close()
+
+
+async def test_behind_a_pooler_nothing_outlives_a_transaction(
+    postgres_server: PostgresServer, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PGOPTIONS", raising=False)
+    with pooler(postgres_server) as between:
+        path = postgres_url.partition("@/")[2].partition("?")[0]
+        url = f"postgresql://postgres@127.0.0.1:{between.port}/{path}?sslmode=disable&gssencmode=disable"
+        database = Database(DatabaseOptions(url, pool_size=1))
+        try:
+            assert await database.write(settings) == WANTED
+            assert await database.read(prepared) == 0
+            raw = database._connections[0].connection.driver_connection
+            assert raw is not None
+            after = [raw.execute(f"SHOW {name}").fetchone()[0] for name in SETTINGS[:3]]
+            assert after == ["0", "0", "0"], "what was set for the session meets another client"
+        finally:
+            await database.close()
+        assert all(b"options" not in startup for startup in between.startups)
