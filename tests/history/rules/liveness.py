@@ -17,15 +17,18 @@ def available(history: History) -> Iterator[Finding]:
 
     An operation is a call of the API, which worked if its client knows the outcome; or a call of an app, which worked
     unless the app gave an answer that could be applied, and it was not. (What an app gets wrong on purpose is its own
-    doing.) Those that touch a fault window do not count.
+    doing.) Those that touch a fault window do not count, nor do calls that a client aborted.
     """
     worked: Counter[bool] = Counter()
     for call in history.clients.calls:
         if not _is_in_fault(history.faults, call.begin, call.end):
             worked[call.outcome != "unknown"] += 1
     applied = {id(call.source) for _, call in history.every_applied()}
-    for _, attempt in history.app.attempts():
-        if not _is_in_fault(history.faults, attempt.at, attempt.answered_at or attempt.at):
+    aborts = history.clients.by_execution("abort")
+    for step, attempt in history.app.attempts():
+        end = attempt.answered_at or attempt.at
+        is_aborted = any(abort.begin <= end for abort in aborts.get(step.execution, []) if abort.may_have_worked)
+        if not is_aborted and not _is_in_fault(history.faults, attempt.at, end):
             worked[id(attempt) in applied or not attempt.is_applicable] += 1
     total = worked.total()
     if not total:
