@@ -26,9 +26,9 @@ def read_lines(source: Source) -> Iterator[Json]:
             except ValueError as error:
                 if not line.endswith("\n"):
                     return
-                raise HistoryUnreadable(f"{source}:{number}: {error}") from None
+                raise HistoryUnreadable(f"{source}, line {number}: {error}") from None
             if not isinstance(value, dict):
-                raise HistoryUnreadable(f"{source}:{number}: not an object")
+                raise HistoryUnreadable(f"{source}, line {number}: not an object")
             yield value
 
 

@@ -1,6 +1,7 @@
 """The witness app: logs every call before it does anything, does what the plan in the worker's state says, logs that.
 
-`GET /manifest.json?id=app_x` gives a manifest to install: a task `<id>_work` that may run many times at once.
+`GET /manifest.json?id=app_x&every_secs=60` gives a manifest to install: a task `<id>_work` that may run many times at
+once and, if `every_secs` is given, `<id>_tick`, which is launched at that interval.
 """
 
 import asyncio
@@ -64,18 +65,22 @@ class WitnessApp:
     def _show_manifest(self, exchange: Exchange) -> None:
         asked = parse_qs(urlsplit(exchange.request.path).query)
         app_id = asked.get("id", ["app_witness"])[0]
-        exchange.answer(200, json.dumps(manifest(app_id, f"http://{self._host}/webhooks")).encode())
+        every_secs = asked.get("every_secs")
+        shown = manifest(app_id, f"http://{self._host}/webhooks", float(every_secs[0]) if every_secs else None)
+        exchange.answer(200, json.dumps(shown).encode())
 
 
-def manifest(app_id: str, endpoint: str) -> dict[str, Any]:
-    """One task, `<app id>_work`, whose calls are repeated soon and often."""
-    task = {
-        "id": f"{app_id}_work",
-        "name": "Work",
+def manifest(app_id: str, endpoint: str, every_secs: float | None = None) -> dict[str, Any]:
+    """The witness as an app, whose calls are repeated soon and often."""
+    often = {
         "on_multiple_exec": "allow",
         "retry": {"max_retries": 100, "initial_delay_secs": 0.05, "multiplier": 1.2, "max_delay_secs": 1},
     }
-    return {"id": app_id, "name": "Witness", "webhook_endpoint": endpoint, "tasks": [task]}
+    tasks: list[dict[str, Any]] = [{"id": f"{app_id}_work", "name": "Work", **often}]
+    if every_secs is not None:
+        schedule = {"interval_secs": every_secs, "catch_up": "latest"}
+        tasks.append({"id": f"{app_id}_tick", "name": "Tick", "schedule": schedule, **often})
+    return {"id": app_id, "name": "Witness", "webhook_endpoint": endpoint, "tasks": tasks}
 
 
 def main() -> None:

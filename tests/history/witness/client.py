@@ -56,6 +56,12 @@ class RecordingClient:
     def retry(self, execution_id: str, key: str | None = None) -> Answer:
         return self._order("retry", execution_id, key)
 
+    def resume(self, execution_id: str, call: str, id_: str) -> Answer:
+        """Launch `id_` anew from an earlier call of the execution."""
+        body = {"call": call, "id": id_}
+        asked = {"execution_id": execution_id, **body}
+        return self._call("resume", ("POST", f"/v1/executions/{quote(execution_id)}/resume"), asked, body)
+
     def mutate(self, app_id: str, mutations: list[Json]) -> Answer:
         asked = {"app_id": app_id, "mutations": mutations}
         return self._call("mutate", ("PATCH", f"/v1/apps/{app_id}/state"), asked, {"mutations": mutations})

@@ -92,14 +92,19 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-async def serve(handle: Handler, port: int, started: Callable[[str], None]) -> None:
-    """Serve on loopback until SIGTERM or SIGINT. `started` is told the host and port."""
+async def listen(handle: Handler, port: int = 0) -> tuple[asyncio.Server, str]:
+    """A server on loopback, and its host and port."""
     loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Connection(handle), "127.0.0.1", port, backlog=1024)
+    return server, f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def serve(handle: Handler, port: int, started: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT. `started` is told the host and port."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    server = await loop.create_server(lambda: _Connection(handle), "127.0.0.1", port, backlog=1024)
-    host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    server, host = await listen(handle, port)
     started(host)
     print(f"http://{host}", flush=True)
     await stopped.wait()
