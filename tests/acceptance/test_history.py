@@ -16,13 +16,15 @@ from tests.support.witnesses import running_witness
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 FAULTS = {"error": 0.04, "status": 0.04, "reset": 0.02, "garbage": 0.02}
 CROWD = {"helpers": 9, "steps": 6, "rounds": 2, "keys": 2, "faults": FAULTS}
+# What the collector is sent again, and what a person would wait for.
+SOON = {"ORCHESTRATOR_RETRY__INITIAL_DELAY_SECS": "0.2"}
 SHORT_LEASE = {"ORCHESTRATOR_WEBHOOK__TIMEOUT_SECS": "2", "ORCHESTRATOR_ENGINE__LEASE_SECS": "8"}
 
 pytestmark = pytest.mark.slow
 
 
 def test_a_run_on_sqlite_keeps_the_promises(tmp_path: Path) -> None:
-    _run(tmp_path, {})
+    _run(tmp_path, SOON)
     dump = tmp_path / "data" / "orchestrator.db"
     checked = _check(tmp_path, str(dump))
     assert checked.returncode == 0, checked.stdout + checked.stderr
@@ -33,6 +35,7 @@ def test_a_run_on_postgresql_keeps_the_promises(tmp_path: Path, postgres_url: st
     environment = {
         "ORCHESTRATOR_DATABASE__URL": postgres_url,
         "ORCHESTRATOR_SECURITY__MASTER_KEY": "a long secret",
+        **SOON,
         **SHORT_LEASE,
     }
     assert spawn(tmp_path / "upgrade.log", "orchestrator", "db", "upgrade", **environment).wait(timeout=60) == 0
@@ -100,7 +103,7 @@ def _lines(log: Path) -> int:
 
 
 def _is_delivered(server: Server) -> bool:
-    return not server.get("/v1/imports", status="pending")["items"]
+    return not server.get("/v1/import-batches", status="pending")["items"]
 
 
 def _check(directory: Path, url: str) -> subprocess.CompletedProcess[str]:
