@@ -1,5 +1,6 @@
 """What the apps saw: every request that reached them, and what they answered."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -110,8 +111,9 @@ def _take_request(log: AppLog, line: Json, position: int, hosts: set[str], secre
     body = line["body"].encode("utf-8", "surrogatepass")
     callback = turn.get("callback")
     attempt = Attempt(
-        key=headers.get("webhook-id", ""),
-        idempotency_key=headers.get("idempotency-key", ""),
+        # Interned: one text for the many facts that hold it.
+        key=sys.intern(headers.get("webhook-id", "")),
+        idempotency_key=sys.intern(headers.get("idempotency-key", "")),
         position=position,
         at=line["at"],
         retry_count=turn["retry_count"],
@@ -120,7 +122,8 @@ def _take_request(log: AppLog, line: Json, position: int, hosts: set[str], secre
         signature_fault=signatures.rmd_fault(headers, body, secrets)
         or signatures.standard_fault(headers, body, secrets),
     )
-    step = StepId(payload["workspace_id"], turn["task_exec_id"], turn["worker_id"], turn["step"])
+    names = sys.intern(payload["workspace_id"]), sys.intern(turn["task_exec_id"])
+    step = StepId(*names, turn["worker_id"], turn["step"])
     log.talks.setdefault(step, Talk()).attempts.append(attempt)
     return attempt
 

@@ -1,5 +1,6 @@
 """What the collector saw: every delivery of a batch."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -49,7 +50,7 @@ def _take(log: CollectorLog, line: Json, position: int, secrets: Sequence[str]) 
     content = digests(items)
     parcel = log.parcels.get(key)
     if parcel is None:
-        parcel = log.parcels[key] = Parcel(content)
+        parcel = log.parcels[sys.intern(key)] = Parcel(content)
     else:
         parcel.deliveries += 1
         parcel.differing += content != parcel.items

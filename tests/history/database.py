@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from tests.history.dump import App, Batch, CallRow, Dump, Execution, Occurrence, Schedule, Seed, Worker
+from tests.history.dump import NOBODY, App, Batch, CallRow, Dump, Execution, Occurrence, Schedule, Seed, Worker
 from tests.history.json_lines import digest, digests, object_in
 
 Rows = Callable[[LiteralString], Iterator[tuple[Any, ...]]]
@@ -135,7 +136,7 @@ def _call(
     items: int,
     spawned: str | None,
 ) -> CallRow:
-    tokens = {int(id_): token for id_, token in (object_in(spawned) or {}).items()}
+    tokens = {int(id_): token for id_, token in (object_in(spawned) or {}).items()} if spawned else NOBODY
     return CallRow(pk, worker_id, token, step, attempt, outcome, object_in(answer), items, tokens)
 
 
@@ -147,7 +148,7 @@ def _batch(
     pk: int, worker_id: int, step: int, part: int, key: str, item_count: int, status: str, items: str | None
 ) -> Batch:
     kept = None if items is None else digests(json.loads(items))
-    return Batch(pk, worker_id, step, part, key, item_count, status, kept)
+    return Batch(pk, worker_id, step, part, sys.intern(key), item_count, status, kept)
 
 
 def _collected(rows: Rows) -> dict[str, bytes]:

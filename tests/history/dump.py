@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from tests.history.json_lines import Json
 
 ENDED_EXECUTION = frozenset({"succeeded", "failed", "aborted"})
 ENDED_WORKER = frozenset({"done", "failed", "aborted"})
+
+NOBODY: Mapping[int, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class CallRow:
     outcome: str
     answer: Json | None = None
     items: int = 0
-    spawned: Mapping[int, int] = field(default_factory=dict)
+    spawned: Mapping[int, int] = field(default_factory=lambda: NOBODY)
 
 
 @dataclass(slots=True)

@@ -1,11 +1,14 @@
 """What a webhook answer asks for, as the protocol reads it: kept small, since a history has many of them."""
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tests.history.json_lines import DIGEST_BYTES, Json, digest, digests
+
+_NOBODY: Mapping[int, bytes] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,8 @@ class Mutation:
     def of(cls, entry: Json) -> "Mutation":
         """Raises KeyError for what is no mutation."""
         operation = entry["operation"]
-        return cls(operation, entry["key"], None if operation == "delete" else entry["value"])
+        # The same few keys come in every answer.
+        return cls(sys.intern(operation), sys.intern(entry["key"]), None if operation == "delete" else entry["value"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +76,6 @@ class Effects:
 def _read(document: Json) -> Effects:
     is_done, is_error = bool(document.get("is_done")), bool(document.get("is_error"))
     state = document.get("updated_worker_state")
-    spawns: dict[int, bytes] = {}
-    for new in document.get("new_workers") or ():
-        # Of a worker that is named twice, the first counts.
-        spawns.setdefault(int(new["worker_id"]), digest(new.get("initial_state") or {}))
     return Effects(
         mark=document.get("witness"),
         settles=is_done and not is_error,
@@ -84,9 +84,19 @@ def _read(document: Json) -> Effects:
         waits=not is_error and bool(document.get("wait_for_workers")),
         state=None if state is None else digest(state),
         mutations=tuple(Mutation.of(entry) for entry in document.get("app_state_mutations") or ()),
-        spawns=spawns,
+        spawns=_spawns(document.get("new_workers")),
         items=digests(_item(entry) for entry in document.get("items_to_import") or ()),
     )
+
+
+def _spawns(asked: list[Json] | None) -> Mapping[int, bytes]:
+    if not asked:
+        return _NOBODY
+    spawns: dict[int, bytes] = {}
+    for new in asked:
+        # Of a worker that is named twice, the first counts.
+        spawns.setdefault(int(new["worker_id"]), digest(new.get("initial_state") or {}))
+    return spawns
 
 
 def _item(entry: Any) -> Any:

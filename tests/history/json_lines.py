@@ -13,6 +13,8 @@ Source = Path | Iterable[Json]
 
 DIGEST_BYTES = 12
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 
 def read_lines(source: Source) -> Iterator[Json]:
     """Each object of a log, in order; a torn last line is passed over. Raises HistoryUnreadable, naming the line."""
@@ -34,8 +36,7 @@ def read_lines(source: Source) -> Iterator[Json]:
 
 def digest(value: Any) -> bytes:
     """Equal for equal JSON: 1 and 1.0 differ, and so do objects whose keys are in another order."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
+    return hashlib.blake2b(_ENCODER.encode(value).encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
 
 
 def digests(values: Iterable[Any]) -> bytes:
