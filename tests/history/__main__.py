@@ -12,8 +12,6 @@ from tests.history.history import Logs, read_history
 
 
 def main() -> int:
-    # Nothing here is cyclic, and a third of the time would go into looking for cycles among millions of facts.
-    gc.disable()
     asked = _arguments().parse_args()
     logs = Logs(
         app=asked.app_log,
@@ -49,4 +47,6 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    # Nothing here is cyclic, and a third of the time would go into looking for cycles among millions of facts.
+    gc.disable()
     sys.exit(main())

@@ -61,9 +61,6 @@ class FaultWindow:
     end: float
     what: str
 
-    def touches(self, begin: float, end: float) -> bool:
-        return begin <= self.end and self.begin <= end
-
 
 def read_client_logs(sources: Iterable[Source] | None) -> ClientLog:
     if sources is None:

@@ -29,7 +29,8 @@ _CALLS = """
 SELECT execution_pk, worker_id, token, step, attempt, outcome, answer, items, spawned
   FROM calls ORDER BY execution_pk, worker_id, token"""
 _APPS = """
-SELECT a.pk, a.workspace_id, a.id, s.state, s.version FROM apps a LEFT JOIN app_states s ON s.app_pk = a.pk"""
+SELECT a.pk, a.workspace_id, a.id, s.state, s.version FROM apps a LEFT JOIN app_states s ON s.app_pk = a.pk
+ ORDER BY a.pk"""
 _BATCHES = """
 SELECT execution_pk, worker_id, step, part, key, item_count, status, items
   FROM import_batches ORDER BY execution_pk, worker_id, step, part"""

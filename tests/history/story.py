@@ -189,7 +189,7 @@ class Story:
             self._mutate(mutations)
         self.client("mutate", {"app_id": APP, "mutations": mutations}, outcome)
 
-    def abort(self, id_: str) -> None:
+    def abort(self, id_: str, key: str | None = None) -> None:
         """A client aborts the execution."""
         execution = self.execution(id_)
         execution.status = "aborted"
@@ -197,7 +197,7 @@ class Story:
             if worker.status not in ENDED_WORKER:
                 worker.status = "aborted"
         self.settle(execution)
-        self.client("abort", {"execution_id": id_})
+        self.client("abort", {"execution_id": id_}, key=key)
 
     def retry(self, id_: str, outcome: str = "ok") -> None:
         """A client retries it, in the next attempt."""

@@ -111,6 +111,18 @@ def aborted_and_retried() -> Story:
 
 
 @tale
+def aborted_under_a_key() -> Story:
+    """The abort is asked for again under its key, after a retry: the first answer comes again, and nothing happens."""
+    story = Story()
+    story.launch("e1")
+    story.abort("e1", key="k1")
+    story.retry("e1")
+    story.step("e1", 0, is_done=True)
+    story.client("abort", {"execution_id": "e1"}, key="k1")
+    return story
+
+
+@tale
 def failed_and_retried() -> Story:
     """A worker fails for good; the retry goes on from its last applied state."""
     story = Story()

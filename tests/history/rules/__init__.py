@@ -16,6 +16,10 @@
     I14  what a client asked for is wholly there or not at all
     I15  every request carries valid signatures, and goes where it should
 
+Each function says exactly what it decides, and where it must leave something open to be sound: none of them flags what
+a correct product may do. I12 and I13 decide by the lines of executors and of third parties, and have nothing to say
+about a run without any.
+
 Beside them: `availability`, which declares a run void in which too little worked outside of the fault windows; and
 `convergence`, for runs that were given the time to come to rest.
 """

@@ -1,6 +1,7 @@
 """I10: an abort that was acknowledged is final."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tests.history.app_log import Attempt
 from tests.history.client_log import ClientCall
@@ -21,10 +22,16 @@ def final(history: History) -> Iterator[Finding]:
         execution = history.by_id.get(execution_id)
         if execution is None:
             continue
+        first: dict[str, float] = {}
+        for abort in sorted(aborts, key=lambda abort: abort.begin):
+            if abort.key is not None:
+                first.setdefault(abort.key, abort.begin)
         tried = [retry for retry in retries.get(execution_id, []) if retry.may_have_worked]
         for abort in aborts:
             if abort.outcome == "ok":
-                for fault in _faults(history, execution, abort, tried):
+                # What is answered again under an Idempotency-Key has happened when it was asked for first.
+                begun = replace(abort, begin=first.get(abort.key or "", abort.begin))
+                for fault in _faults(history, execution, begun, tried):
                     yield Finding("I10", f"{execution} {fault}")
 
 

@@ -1,7 +1,8 @@
 """Whether a run proves anything: enough of it worked; and, given time, it came to rest."""
 
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tests.history.app_log import Attempt
 from tests.history.client_log import FaultWindow
@@ -20,15 +21,16 @@ def available(history: History) -> Iterator[Finding]:
     doing.) Those that touch a fault window do not count, nor do calls that a client aborted.
     """
     worked: Counter[bool] = Counter()
+    faults = _FaultTimes(history.faults)
     for call in history.clients.calls:
-        if not _is_in_fault(history.faults, call.begin, call.end):
+        if not faults.touch(call.begin, call.end):
             worked[call.outcome != "unknown"] += 1
     applied = {id(call.source) for _, call in history.every_applied()}
     aborts = history.clients.by_execution("abort")
     for step, attempt in history.app.attempts():
         end = attempt.answered_at or attempt.at
         is_aborted = any(abort.begin <= end for abort in aborts.get(step.execution, []) if abort.may_have_worked)
-        if not is_aborted and not _is_in_fault(history.faults, attempt.at, end):
+        if not is_aborted and not faults.touch(attempt.at, end):
             worked[id(attempt) in applied or not attempt.is_applicable] += 1
     total = worked.total()
     if not total:
@@ -57,5 +59,20 @@ def unused_attempts(history: History) -> Iterator[Attempt]:
     return (one for _, one in history.app.attempts() if one.is_applicable and id(one) not in applied)
 
 
-def _is_in_fault(faults: list[FaultWindow], begin: float, end: float) -> bool:
-    return any(fault.touches(begin, end) for fault in faults)
+class _FaultTimes:
+    """Fault windows, those that overlap as one, so that a long run's need not be gone through for each operation."""
+
+    def __init__(self, windows: Iterable[FaultWindow]) -> None:
+        self._begins: list[float] = []
+        self._ends: list[float] = []
+        for window in sorted(windows, key=lambda window: window.begin):
+            if self._ends and window.begin <= self._ends[-1]:
+                self._ends[-1] = max(self._ends[-1], window.end)
+            else:
+                self._begins.append(window.begin)
+                self._ends.append(window.end)
+
+    def touch(self, begin: float, end: float) -> bool:
+        """True if there was a fault at any time from `begin` to `end`."""
+        before = bisect_right(self._begins, end) - 1
+        return before >= 0 and self._ends[before] >= begin
