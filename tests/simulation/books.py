@@ -66,9 +66,14 @@ class Commit:
     node: str
     label: str
     changes: list[Change]
+    _by_table: dict[str, list[Change]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for change in self.changes:
+            self._by_table.setdefault(change.table, []).append(change)
 
     def of(self, table: str) -> list[Change]:
-        return [change for change in self.changes if change.table == table]
+        return self._by_table.get(table, [])
 
 
 @dataclass(slots=True)
@@ -80,7 +85,10 @@ class Books:
     counters: Counter[str] = field(default_factory=Counter)
     executions: dict[int, Row] = field(default_factory=dict)
     workers: dict[Lane, Row] = field(default_factory=dict)
+    lanes: dict[int, list[Lane]] = field(default_factory=dict)
     batches: dict[int, Row] = field(default_factory=dict)
+    waiting: dict[Lane, set[int]] = field(default_factory=dict)
+    """The undelivered batches of each worker."""
     app_status: dict[int, str] = field(default_factory=dict)
     slots: dict[int, int] = field(default_factory=dict)
     """The next slot of each schedule, in microseconds."""
@@ -110,9 +118,9 @@ class Books:
                     self.executions[new["pk"]] = new
                     self.pk_of_uid[new["uid"]] = new["pk"]
                 case "workers":
-                    self.workers[new["execution_pk"], new["worker_id"]] = new
+                    self._take_in_worker((new["execution_pk"], new["worker_id"]), new)
                 case "import_batches":
-                    self.batches[new["pk"]] = new
+                    self._take_in_batch((new["execution_pk"], new["worker_id"]), new)
                 case "apps":
                     self.app_status[new["pk"]] = new["status"]
                 case "schedules":
@@ -122,18 +130,27 @@ class Books:
                 case "calls":
                     self.outcomes[new["execution_pk"], new["worker_id"], new["token"]] = new["outcome"]
 
+    def _take_in_worker(self, lane: Lane, row: Row) -> None:
+        if lane not in self.workers:
+            self.lanes[lane[0]] = sorted([*self.lanes.get(lane[0], ()), lane])
+        self.workers[lane] = row
+
+    def _take_in_batch(self, lane: Lane, row: Row) -> None:
+        self.batches[row["pk"]] = row
+        waiting = self.waiting.setdefault(lane, set())
+        if row["status"] in ("pending", "refused"):
+            waiting.add(row["pk"])
+        else:
+            waiting.discard(row["pk"])
+
     def task_of(self, pk: int) -> str:
         return self.tasks[self.executions[pk]["task_pk"]]
 
     def workers_of(self, pk: int) -> Iterator[Row]:
-        return (row for (owner, _), row in sorted(self.workers.items()) if owner == pk)
+        return (self.workers[lane] for lane in self.lanes.get(pk, ()))
 
     def undelivered(self, lane: Lane) -> int:
-        return sum(
-            row["status"] in ("pending", "refused")
-            for row in self.batches.values()
-            if (row["execution_pk"], row["worker_id"]) == lane
-        )
+        return len(self.waiting.get(lane, ()))
 
 
 def require(condition: object, message: str) -> None:

@@ -91,7 +91,7 @@ class ClaimsCheck:
         require(undelivered <= BACK_PRESSURE, f"worker {lane} was claimed with {undelivered} undelivered batches")
         others = {
             other["worker_id"]: (other["status"], books.model[pk, other["worker_id"]].state)
-            for other in books.workers_of(pk)
+            for other in (books.workers_of(pk) if model.rests == "waiting" else ())
             if other["worker_id"] != worker_id
         }
         books.claims[pk, worker_id, row["token"]] = Claim(

@@ -53,7 +53,7 @@ class SimulatedDatabase(Database):
         if changes:
             at = EPOCH_MICROS + self._loop.micros
             self._committed(Commit(at, PROCESS.get().name, work.__name__, changes))
-        await self._latency(fate == "crash_after_commit")
+            await self._latency(fate == "crash_after_commit")
         if fate == "unknown_commit":
             raise DatabaseUnavailable(f"simulated: {fate}")
         return result  # type: ignore[no-any-return]

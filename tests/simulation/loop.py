@@ -122,9 +122,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         events._set_running_loop(self)
         try:
             for _ in range(MOST_CALLBACKS):
+                self._run_one()
                 if is_over():
                     return
-                self._run_one()
         finally:
             events._set_running_loop(None)
         raise Stuck(f"{MOST_CALLBACKS} callbacks, and no end")
@@ -132,9 +132,10 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def _run_one(self) -> None:
         runnable = [process for process in self.processes if process.ready and not process.is_paused]
         if not runnable:
+            self.processes = [process for process in self.processes if not process.is_dead]
             self._jump()
             return
-        process = runnable[0] if len(runnable) == 1 else self._dice.choice(runnable)
+        process = runnable[0] if len(runnable) == 1 else runnable[int(self._dice.random() * len(runnable))]
         handle = process.ready.popleft()
         if not handle.cancelled():
             handle._run()

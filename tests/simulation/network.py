@@ -52,12 +52,18 @@ class SimulatedCaller:
             outcome = await done
         finally:
             del self._under_way[done]
-        exchange.seen("cut off" if isinstance(outcome, NoResponse) and outcome.sent else "ended")
+        exchange.seen(_as_seen(outcome))
         return outcome
 
     async def close(self) -> None:
         for done in list(self._under_way):
             _settle(done, unanswered(FailureKind.LOST))
+
+
+def _as_seen(outcome: Outcome) -> str:
+    if isinstance(outcome, NoResponse) and outcome.sent:
+        return "lost" if outcome.kind is FailureKind.LOST else "cut off"
+    return "ended"
 
 
 def _settle(done: asyncio.Future[Outcome], outcome: Outcome) -> None:

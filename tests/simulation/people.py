@@ -198,10 +198,13 @@ class People:
 
     async def make_peace(self) -> None:
         """Let everything come to its end: apps active, schedules paused, refused batches redelivered."""
-        for app_id in sorted(self._books.apps.values()):
-            await self._set_status(app_id, AppStatus.ACTIVE)
         for task in sorted(SLOT_SECS) if self._profile.has_schedule else ():
             await self._set_paused(task, is_paused=True)
         while True:
-            await self.do("redeliver")
+            # An answer of 410 from before the peace may be applied only now.
+            for app_pk, app_id in self._books.apps.items():
+                if self._books.app_status[app_pk] != "active":
+                    await self._set_status(app_id, AppStatus.ACTIVE)
+            if self._refused_batch() is not None:
+                await self.do("redeliver")
             await asyncio.sleep(3)

@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-CHAOS_SECS = (8.0, 24.0)
+CHAOS_SECS = (4.0, 14.0)
 TIMEOUT_SECS = 8.0
 LEASE_SECS = 14.0
 
@@ -91,7 +91,7 @@ class Profile:
 def draw(seed: int) -> Profile:
     """The world of a seed."""
     dice = random.Random(f"profile {seed}")
-    nodes = dice.choice((1, 1, 2, 2, 2, 3, 3, 4))
+    nodes = dice.choice((1, 1, 2, 2, 2, 2, 3, 4))
     rates = {
         fault: highest * dice.uniform(0.2, 1.0)
         for highests in (APP_FAULTS, COLLECTOR_FAULTS, DATABASE_FAULTS, WORLD_FAULTS)
@@ -108,7 +108,7 @@ def draw(seed: int) -> Profile:
         call_secs=dice.choice((0.05, 0.5, 1.5)),
         poll_secs=dice.choice((2.0, 4.0, 8.0)),
         concurrency=dice.choice((1, 3, 20)),
-        launches=dice.randint(2, 6),
-        longest=dice.randint(1, 6),
+        launches=dice.randint(2, 4),
+        longest=dice.randint(1, 5),
         rates=rates,
     )
