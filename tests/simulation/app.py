@@ -148,8 +148,9 @@ class SimulatedApp:
             ]
             if dice.random() < 0.3:
                 answer["app_state_mutations"].append({"operation": "set", "key": "latest", "value": post.number})
-        if dice.random() < 0.35:
-            count = ITEMS_OF_LARGE_ANSWER if dice.random() < 0.08 else dice.randint(1, 3)
+        flood = 0.0 if self.is_kind else self._profile.rate("flood")
+        if dice.random() < max(0.35, 2 * flood):
+            count = ITEMS_OF_LARGE_ANSWER if dice.random() < max(0.05, flood) else dice.randint(1, 3)
             answer["items_to_import"] = [{"kind": "thing", "answer": post.number, "n": n} for n in range(count)]
         if dice.random() < 0.15:
             answer["output"] = {f"step {post.step}": post.number}

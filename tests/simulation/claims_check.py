@@ -1,5 +1,6 @@
 """Every claim is of a worker that may be called, for its time alone, and ends for a reason."""
 
+from collections import Counter
 from typing import Any
 
 from tests.simulation.books import Books, Change, Claim, Commit, Lane, Row, require
@@ -41,6 +42,7 @@ class ClaimsCheck:
                 self._released(lane)
         if commit.of("workers"):
             self._check_limits()
+            self._count_ends(commit)
 
     def _ended(self, commit: Commit, old: Row, new: Row) -> None:
         one = old["execution_pk"], old["worker_id"], old["token"]
@@ -112,6 +114,12 @@ class ClaimsCheck:
             is_going = other["worker_id"] != lane[1] and other["status"] in _ACTIVE
             require(not is_going, f"worker {lane} need not wait, although worker {other['worker_id']} is going")
         self._books.counters["released from waiting"] += 1
+
+    def _count_ends(self, commit: Commit) -> None:
+        done = Counter(row.new["execution_pk"] for row in commit.of("workers") if row.new["status"] == "done")
+        for pk, count in done.items():
+            is_end = self._books.executions[pk]["open_workers"] == 0
+            self._books.counters["last two workers in one commit"] += is_end and count > 1
 
     def _check_limits(self) -> None:
         calling: dict[int, int] = {}

@@ -74,15 +74,20 @@ class Cluster:
         if seat.node is not None and seat.process is not None:
             self.kill(seat.process)
 
-    async def pause_one(self) -> None:
+    def pause_one(self) -> None:
+        process = self._dice.choice(self.seats).process
+        if process is not None:
+            self.pause(process)
+
+    def pause(self, process: Process) -> None:
         """SIGSTOP, and SIGCONT a while later, often after every lease of the node has run out."""
-        seat = self._dice.choice(self.seats)
-        process = seat.process
-        secs = self._dice.choice((1.0, LEASE_SECS * 0.7, LEASE_SECS * 1.5))
-        if process is None or process.is_dead or process.is_paused:
-            return
-        process.is_paused = True
-        self._books.counters["node paused"] += 1
+        if not process.is_dead and not process.is_paused:
+            process.is_paused = True
+            self._books.counters["node paused"] += 1
+            secs = self._dice.choice((1.0, LEASE_SECS * 0.7, LEASE_SECS * 1.5))
+            self._loop.spawn(self._loop.outside, self._go_on_later(process, secs))
+
+    async def _go_on_later(self, process: Process, secs: float) -> None:
         await asyncio.sleep(secs)
         process.is_paused = False
 

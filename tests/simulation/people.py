@@ -18,7 +18,6 @@ from orchestrator.store import lookups
 from orchestrator.store.transaction import Transaction
 from tests.simulation.books import Books, require
 from tests.simulation.database import SimulatedDatabase
-from tests.simulation.life_check import ENDED
 from tests.simulation.manifests import LAUNCHED_BY_HAND, SLOT_SECS, WORKSPACE
 from tests.simulation.profile import Profile
 
@@ -86,15 +85,16 @@ class People:
 
         await self._database.write(launch)
 
-    def _one_of(self, is_live: bool) -> int | None:
+    def _one_in(self, *statuses: str) -> int | None:
         rows = self._books.executions.values()
-        return self._chosen([row["pk"] for row in rows if (row["status"] not in ENDED) == is_live])
+        pk: int | None = self._chosen([row["pk"] for row in rows if row["status"] in statuses])
+        return pk
 
     def _chosen(self, candidates: list[Any]) -> Any:
         return self._dice.choice(candidates) if candidates else None
 
     async def _abort(self) -> None:
-        pk = self._one_of(is_live=True)
+        pk = self._one_in("pending", "running")
         if pk is None:
             return
         before = self._books.executions[pk]
@@ -108,7 +108,7 @@ class People:
         require(is_over, f"the abort of execution {pk} was acknowledged, and it is {now['status']}")
 
     async def _retry(self) -> None:
-        pk = self._one_of(is_live=False)
+        pk = self._one_in("failed", "aborted")
         if pk is not None:
             execution_id = self._books.executions[pk]["id"]
 

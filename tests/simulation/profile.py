@@ -19,18 +19,25 @@ APP_FAULTS = {
     "status_500": 0.15,
     "status_429": 0.15,
     "status_404": 0.08,
-    "status_400": 0.03,
-    "status_410": 0.015,
+    "status_400": 0.06,
+    "status_410": 0.05,
     "invalid": 0.12,
     "is_error": 0.2,
     "is_error_done": 0.04,
     "idle": 0.2,
     "slow": 0.3,
+    "flood": 0.5,
 }
 # Per delivery to the collector:
-COLLECTOR_FAULTS = {"collector_500": 0.4, "collector_lost": 0.4, "collector_422": 0.06, "collector_slow": 0.3}
+COLLECTOR_FAULTS = {"collector_500": 0.8, "collector_lost": 0.4, "collector_422": 0.15, "collector_slow": 0.3}
 # Per transaction:
-DATABASE_FAULTS = {"refused_commit": 0.05, "unknown_commit": 0.06, "crash_before_commit": 0.01, "crash_after_commit": 0.015}
+DATABASE_FAULTS = {
+    "refused_commit": 0.05,
+    "unknown_commit": 0.06,
+    "crash_before_commit": 0.01,
+    "crash_after_commit": 0.015,
+    "pause_after_commit": 0.02,
+}
 # Per second, in the whole world:
 WORLD_FAULTS = {
     "crash": 0.1,
@@ -41,12 +48,12 @@ WORLD_FAULTS = {
     "rescue": 0.5,
     "promote": 0.5,
     "launch_due": 0.3,
-    "abort": 0.2,
-    "retry": 0.25,
-    "resume": 0.12,
-    "stop_app": 0.06,
+    "abort": 0.3,
+    "retry": 0.5,
+    "resume": 0.2,
+    "stop_app": 0.15,
     "redeliver": 0.2,
-    "discard": 0.1,
+    "discard": 0.3,
     "pause_task": 0.05,
 }
 SHARE_OF_FAULTS = 0.4

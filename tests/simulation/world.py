@@ -76,7 +76,8 @@ class World:
         self.app = SimulatedApp(profile, self.books, CallsCheck(self.books, self.now))
         self.collector = SimulatedCollector(profile, self.books)
         self.cluster = Cluster(self.loop, self.settings, self.books, profile.seed, profile.nodes)
-        self.database = SimulatedDatabase(self.store, self.loop, profile, self._committed, self.cluster.kill)
+        self.database = SimulatedDatabase(self.store, self.loop, profile, self.books.counters, self._committed)
+        self.database.kill, self.database.pause = self.cluster.kill, self.cluster.pause
         self.cluster.database = self.database
         self._steps = StepsCheck(self.books)
         self._claims = ClaimsCheck(self.books, is_embedded=profile.is_embedded)
@@ -153,7 +154,7 @@ class World:
             case "crash":
                 self.cluster.crash_one()
             case "pause":
-                await self.cluster.pause_one()
+                self.cluster.pause_one()
             case "drain":
                 self.cluster.drain_one()
             case "clock_jump":

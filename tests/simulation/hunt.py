@@ -1,0 +1,28 @@
+"""The search for a planted bug: seed after seed until the simulation sees it."""
+
+from dataclasses import dataclass
+
+# Imported for what they register.
+from tests.simulation import planted_claims, planted_outbox, planted_steps
+from tests.simulation.planted import BUGS
+from tests.simulation.world import run_seed
+
+__all__ = ["BUGS", "Catch", "hunt", "planted_claims", "planted_outbox", "planted_steps"]
+
+
+@dataclass(frozen=True, slots=True)
+class Catch:
+    """The first seed that saw a bug, and what it saw; both None if none of them did."""
+
+    bug: str
+    seed: int | None
+    violation: str | None
+
+
+def hunt(name: str, first: int, most: int) -> Catch:
+    """Try the seeds from `first` on, at most so many."""
+    for seed in range(first, first + most):
+        outcome = run_seed(seed, BUGS[name].planted())
+        if outcome.violation is not None:
+            return Catch(name, seed, outcome.violation)
+    return Catch(name, None, None)
