@@ -18,7 +18,7 @@ from tests.simulation.network import Exchange, Outcome, answered, unanswered
 from tests.simulation.profile import TIMEOUT_SECS, Profile
 
 COUNTERS = ("north", "south")
-ITEMS_OF_LARGE_ANSWER = 251
+MANY_ITEMS = (251, 251, 751)
 
 
 @dataclass(slots=True)
@@ -150,7 +150,7 @@ class SimulatedApp:
                 answer["app_state_mutations"].append({"operation": "set", "key": "latest", "value": post.number})
         flood = 0.0 if self.is_kind else self._profile.rate("flood")
         if dice.random() < max(0.35, 2 * flood):
-            count = ITEMS_OF_LARGE_ANSWER if dice.random() < max(0.05, flood) else dice.randint(1, 3)
+            count = dice.choice(MANY_ITEMS) if dice.random() < max(0.05, flood) else dice.randint(1, 3)
             answer["items_to_import"] = [{"kind": "thing", "answer": post.number, "n": n} for n in range(count)]
         if dice.random() < 0.15:
             answer["output"] = {f"step {post.step}": post.number}

@@ -66,11 +66,15 @@ class Commit:
     node: str
     label: str
     changes: list[Change]
-    _by_table: dict[str, list[Change]] = field(default_factory=dict)
+    _by_table: dict[str, list[Change]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         for change in self.changes:
             self._by_table.setdefault(change.table, []).append(change)
+
+    def __str__(self) -> str:
+        rows = "".join(f"\n    {change}" for change in self.changes)
+        return f"{self.node} commits {self.label}:{rows}"
 
     def of(self, table: str) -> list[Change]:
         return self._by_table.get(table, [])
@@ -129,6 +133,9 @@ class Books:
                     self.occurrences[new["task_pk"], new["slot_at"]] = new
                 case "calls":
                     self.outcomes[new["execution_pk"], new["worker_id"], new["token"]] = new["outcome"]
+                case _:
+                    # States are kept by the check of the steps.
+                    continue
 
     def _take_in_worker(self, lane: Lane, row: Row) -> None:
         if lane not in self.workers:

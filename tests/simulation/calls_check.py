@@ -62,7 +62,7 @@ class CallsCheck:
         worker = document["task_exec_worker"]
         model = self._books.model[post.lane]
         require(worker["worker_state"] == claim.state, f"{post.key}: called with a state that no answer left: {worker}")
-        pk, worker_id = post.lane
+        _, worker_id = post.lane
         is_current = self._books.workers[post.lane]["token"] == post.token
         require(not is_current or post.step == model.step, f"{post.key}: step {model.step} is next, not {post.step}")
         require(
@@ -77,7 +77,9 @@ class CallsCheck:
         if results is not None:
             given = {int(id_): (one["status"], one["state"]) for id_, one in results.items()}
             require(given == claim.others, f"{post.key}: worker_results are {given}, and should be {claim.others}")
-        require(worker["workers"].get(str(worker_id)) == "calling", f"{post.key}: `workers` does not say that it is called")
+        require(
+            worker["workers"].get(str(worker_id)) == "calling", f"{post.key}: `workers` does not say that it is called"
+        )
 
     def _at_most_once(self, post: Post) -> None:
         pk, _ = post.lane
@@ -86,5 +88,7 @@ class CallsCheck:
         for other in self._books.posts_of_key.get(post.key, ()):
             if other.attempt != self._books.executions[pk]["attempt"]:
                 continue
-            may_repeat = other.kind == "unsent" or (other.seen == "ended" and other.kind not in ("answer", "reset", "timeout"))
+            may_repeat = other.kind == "unsent" or (
+                other.seen == "ended" and other.kind not in ("answer", "reset", "timeout")
+            )
             require(may_repeat, f"{post.key}: called again, although at_most_once and an earlier call was {other.kind}")

@@ -3,9 +3,10 @@
 from collections import Counter
 from typing import Any
 
-from tests.simulation.books import Books, Change, Claim, Commit, Lane, Row, require
+from tests.simulation.books import Books, Claim, Commit, Lane, require
 from tests.simulation.manifests import MAX_CALLS, RATE_CALLS, RATE_SECS
 from tests.simulation.profile import LEASE_SECS
+from tests.simulation.store import Change, Row
 
 BACK_PRESSURE = 4
 _ACTIVE = ("ready", "calling", "awaiting")

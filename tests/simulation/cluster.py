@@ -84,7 +84,7 @@ class Cluster:
         if not process.is_dead and not process.is_paused:
             process.is_paused = True
             self._books.counters["node paused"] += 1
-            secs = self._dice.choice((1.0, LEASE_SECS * 0.7, LEASE_SECS * 1.5))
+            secs = self._dice.choice((1.0, LEASE_SECS * 0.7, LEASE_SECS + self._dice.uniform(0, 12)))
             self._loop.spawn(self._loop.outside, self._go_on_later(process, secs))
 
     async def _go_on_later(self, process: Process, secs: float) -> None:

@@ -16,6 +16,7 @@ class SimulatedCollector:
 
     def __init__(self, profile: Profile, books: Books) -> None:
         self.is_kind = False
+        self.is_down = False
         self._profile = profile
         self._books = books
         self._tries: dict[str, int] = {}
@@ -40,7 +41,7 @@ class SimulatedCollector:
         books = self._books
         first = books.bodies.setdefault(key, body)
         require(first == body, f"batch {key} is delivered again with another body")
-        [batch] = [row for row in books.batches.values() if row["key"] == key] or [None]
+        batch = next((row for row in books.batches.values() if row["key"] == key), None)
         require(batch is not None, f"batch {key} is delivered, and was never committed")
         assert batch is not None
         for other in books.batches.values():
@@ -50,6 +51,8 @@ class SimulatedCollector:
                 require(is_out_of_the_way, f"batch {key} is delivered before {other['key']} of the same worker")
 
     def _kind(self, dice: random.Random) -> str:
+        if self.is_down:
+            return "collector_500"
         if not self.is_kind:
             for kind in ("collector_500", "collector_lost", "collector_422"):
                 if dice.random() < self._profile.rate(kind):

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class SimulatedDatabase(Database):
-    """Has the interface of the product's. One for the whole world; a transaction runs at one instant of virtual time."""
+    """Has the interface of the product's. One for the whole world; a transaction takes no virtual time."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class SimulatedDatabase(Database):
         if self.is_away:
             raise DatabaseUnavailable("simulated: away")
         if fate == "refused_commit":
-            self._try(work, *args, **kwargs)
+            self._in_vain(work, *args, **kwargs)
             self._counters[f"refused commit of {work.__name__}"] += 1
             raise DatabaseUnavailable("simulated: refused at the commit")
         result, changes = self._store.transact(lambda tx: work(tx, *args, **kwargs), self._now, commits=True)
@@ -76,7 +76,7 @@ class SimulatedDatabase(Database):
     async def close(self) -> None:
         """There is nothing to close."""
 
-    def _try(self, work: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+    def _in_vain(self, work: Callable[..., object], *args: Any, **kwargs: Any) -> None:
         try:
             self._store.transact(lambda tx: work(tx, *args, **kwargs), self._now, commits=False)
         except OrchestratorError:

@@ -54,13 +54,17 @@ def _check_rows(books: Books, store: Store) -> None:
         require(sorted(found, key=repr) == sorted(expected, key=repr), f"the rows of {table} are not those committed")
     states = store.rows("SELECT execution_pk, worker_id, state FROM worker_states")
     for pk, worker_id, state in states:
-        require(orjson.loads(state) == books.model[pk, worker_id].state, f"the state of worker {pk, worker_id}: {state}")
+        require(
+            orjson.loads(state) == books.model[pk, worker_id].state, f"the state of worker {pk, worker_id}: {state}"
+        )
 
 
 def _check_collector(books: Books) -> None:
     """Each item of each applied answer is there once, those of a worker in their order."""
     discarded = {row["key"] for row in books.batches.values() if row["status"] == "discarded"}
-    has_discarded = {(row["execution_pk"], row["worker_id"]) for row in books.batches.values() if row["key"] in discarded}
+    has_discarded = {
+        (row["execution_pk"], row["worker_id"]) for row in books.batches.values() if row["key"] in discarded
+    }
     collected: dict[tuple[int, int], list[Any]] = {}
     for key, items in books.accepted.items():
         _, uid, worker_id, _, _ = key.split("_")
@@ -106,8 +110,12 @@ def _check_outcomes(books: Books) -> None:
 
 def _check_failure(books: Books, pk: int, worker: dict[str, Any]) -> None:
     """Whatever a failed worker's last call was, it was one that can end a worker."""
-    calls = [post for (owner, worker_id, _), post in books.posts.items() if (owner, worker_id) == (pk, worker["worker_id"])]
-    lost = [one for one, outcome in books.outcomes.items() if one[:2] == (pk, worker["worker_id"]) and outcome != "applied"]
+    calls = [
+        post for (owner, worker_id, _), post in books.posts.items() if (owner, worker_id) == (pk, worker["worker_id"])
+    ]
+    lost = [
+        one for one, outcome in books.outcomes.items() if one[:2] == (pk, worker["worker_id"]) and outcome != "applied"
+    ]
     refused = any(
         row["key"] in books.turned_down
         for row in books.batches.values()

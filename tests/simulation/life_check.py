@@ -1,7 +1,8 @@
 """How executions begin, end and stand beside each other, looked at after every commit that touches them."""
 
-from tests.simulation.books import Books, Change, Commit, Row, require
+from tests.simulation.books import Books, Commit, require
 from tests.simulation.manifests import POLICIES
+from tests.simulation.store import Change, Row
 
 ENDED = ("succeeded", "failed", "aborted")
 _WORKER_ENDED = ("done", "failed", "aborted")
@@ -80,6 +81,8 @@ class LifeCheck:
                 is_over = set(statuses.values()) == {"done"} and undelivered == 0
                 require(not is_over, f"{what}, and nothing is left to do")
                 require(is_open or undelivered, f"{what}, and nothing can go on")
+            case _:
+                require(execution["status"] == "pending" and is_open, what)
 
     def _check_overlap(self) -> None:
         groups: dict[tuple[int, str], list[Row]] = {}

@@ -8,16 +8,16 @@ import asyncio
 import heapq
 import math
 import random
+from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-from asyncio import events
+from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 MICROS = 1_000_000
 # Far beyond what any seed needs: a loop that turns without time passing would never end.
@@ -50,10 +50,11 @@ class Process:
 PROCESS: ContextVar[Process] = ContextVar("PROCESS")
 
 
-class VirtualLoop(asyncio.AbstractEventLoop):
+class VirtualLoop(asyncio.BaseEventLoop):
     """The part of an event loop that asyncio's tasks, futures, locks and timeouts need."""
 
     def __init__(self, dice: random.Random) -> None:
+        super().__init__()
         self.micros = 0
         self.outside = Process("outside")
         self.processes = [self.outside]
@@ -63,13 +64,12 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._timers: list[tuple[int, int, asyncio.TimerHandle, Process]] = []
         self._sequence = 0
         self._tasks: list[asyncio.Task[Any]] = []
-        self._is_closed = False
 
     def time(self) -> float:
         return self.micros / MICROS
 
     def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         context = context or copy_context()
         handle = asyncio.Handle(callback, args, self, context)
@@ -79,12 +79,12 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return handle
 
     def call_later(
-        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         context = context or copy_context()
         handle = asyncio.TimerHandle(when, callback, args, self, context)
@@ -101,11 +101,10 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self,
         coro: Generator[Any, None, T] | Coroutine[Any, Any, T],
         *,
-        name: str | None = None,
+        name: object = None,
         context: Context | None = None,
-        **_more: Any,
     ) -> asyncio.Task[T]:
-        task: asyncio.Task[T] = asyncio.Task(coro, loop=self, name=name, context=context)  # type: ignore[arg-type]
+        task: asyncio.Task[T] = asyncio.Task(coro, loop=self, context=context)
         # Those of a killed process are kept until the end: collected earlier, they would run their last lines.
         self._tasks.append(task)
         task._log_destroy_pending = False  # type: ignore[attr-defined]
@@ -156,21 +155,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         if "handle" in context:
             self.crashes.append(f"{context.get('message')}: {context.get('exception')!r}")
 
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """It is passed over when its time comes."""
-
-    def get_debug(self) -> bool:
-        return False
-
-    def is_running(self) -> bool:
-        return not self._is_closed
-
-    def is_closed(self) -> bool:
-        return self._is_closed
-
     def close(self) -> None:
         """Throw away whatever has not ended."""
-        self._is_closed = True
+        super().close()
         for process in self.processes:
             process.is_dead = True
         for task in self._tasks:

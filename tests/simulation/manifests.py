@@ -40,9 +40,7 @@ _SCHEDULED: dict[str, dict[str, Any]] = {
     },
 }
 LAUNCHED_BY_HAND = tuple(_TASKS)
-POLICIES = {
-    name: str(task["on_multiple_exec"]) for name, task in {**_TASKS, **_SCHEDULED}.items()
-}
+POLICIES = {name: str(task["on_multiple_exec"]) for name, task in {**_TASKS, **_SCHEDULED}.items()}
 AT_MOST_ONCE = "app_alpha_once"
 
 

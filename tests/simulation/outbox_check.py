@@ -1,7 +1,8 @@
 """What leaves the outbox, and what becomes of the slots of schedules."""
 
-from tests.simulation.books import Books, Commit, Row, require
+from tests.simulation.books import Books, Commit, require
 from tests.simulation.manifests import SLOT_SECS
+from tests.simulation.store import Row
 
 
 class OutboxCheck:

@@ -62,7 +62,9 @@ class People:
         }
         workers = {}
         if dice.random() < 0.25:
-            workers = {n: orjson.dumps({"left": dice.randint(0, 2)}).decode() for n in range(1, dice.choice((2, 3, 10)))}
+            workers = {
+                n: orjson.dumps({"left": dice.randint(0, 2)}).decode() for n in range(1, dice.choice((2, 3, 10)))
+            }
         later_secs = dice.uniform(0, 6) if dice.random() < 0.15 else None
         key = dice.choice(("", "", "blue"))
 

@@ -16,6 +16,7 @@ from orchestrator.engine.group_commit import GroupCommit
 from orchestrator.engine.loop import Loop
 from orchestrator.runtime.node import Node
 from orchestrator.service import apply, timers
+from orchestrator.service import claim as claims
 from orchestrator.service.app_effects import AppEffects
 from orchestrator.service.claim import Claim, LeaseTerms
 from orchestrator.service.definitions import Definitions
@@ -115,7 +116,7 @@ def lease_from_the_nodes_clock() -> Patches:
 @bug
 def renewal_keeps_the_lease() -> Patches:
     """The claim of the next step runs out when that of the step before would have."""
-    real = apply.renew
+    real = claims.renew
 
     def renew(held: Held, claim: Claim, app: AppFacts, state: str, terms: LeaseTerms, now: datetime) -> Claim:
         renewed = real(held, claim, app, state, terms, now)

@@ -9,6 +9,7 @@ from unittest.mock import patch
 import orjson
 
 from app_sdk.protocol.answer import Answer
+from orchestrator.domain import consequence
 from orchestrator.domain import execution as life
 from orchestrator.domain.consequence import CallAgain, Consequence
 from orchestrator.domain.execution import ClosedStep, Execution
@@ -115,7 +116,7 @@ def retries_not_reset() -> Patches:
 @bug
 def delay_ignored() -> Patches:
     """A worker that asked for a delay is due at once."""
-    real = life.of_answer
+    real = consequence.of_answer
 
     def of_answer(worker: Worker, answer: Answer, policy: TaskPolicy, *, now: datetime, jitter: float) -> Consequence:
         meant = real(worker, answer, policy, now=now, jitter=jitter)
@@ -127,7 +128,7 @@ def delay_ignored() -> Patches:
 @bug
 def lost_call_repeated() -> Patches:
     """A call that was lost with its node is made again, also under at_most_once."""
-    real = life.of_failure
+    real = consequence.of_failure
 
     def of_failure(
         worker: Worker, call: Unsuccessful, policy: TaskPolicy, *, now: datetime, jitter: float
@@ -208,7 +209,7 @@ def retry_calls_the_done() -> Patches:
 @bug
 def retry_ignores_overlap() -> Patches:
     """A retry starts at once, whatever runs."""
-    return [patch.object(launching, "restart", _without_verdict(launching.restart))]
+    return [patch("orchestrator.service.ending.restart", _without_verdict(launching.restart))]
 
 
 @bug

@@ -26,7 +26,7 @@ APP_FAULTS = {
     "is_error_done": 0.04,
     "idle": 0.2,
     "slow": 0.3,
-    "flood": 0.5,
+    "flood": 0.8,
 }
 # Per delivery to the collector:
 COLLECTOR_FAULTS = {"collector_500": 0.8, "collector_lost": 0.4, "collector_422": 0.15, "collector_slow": 0.3}
@@ -44,6 +44,7 @@ WORLD_FAULTS = {
     "pause": 0.1,
     "drain": 0.06,
     "away": 0.06,
+    "collector_down": 0.15,
     "clock_jump": 0.1,
     "rescue": 0.5,
     "promote": 0.5,

@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from tests.simulation.books import Books, Change, Commit, Lane, Model, Post, Row, require
+from tests.simulation.books import Books, Commit, Lane, Model, Post, require
+from tests.simulation.store import Change, Row
 
 MOST_ITEMS = 250
 _FIRST_BACKOFF, _LONGEST_BACKOFF, _LEAST_JITTER = 1.0, 4.0, 0.9
@@ -56,7 +57,9 @@ class StepsCheck:
         require(post.answer is not None and post.seen == "ended", f"{post.key}: applied, but {post.kind}, {post.seen}")
         assert post.answer is not None
         model, answer = books.model[post.lane], post.answer
-        require(row["step"] == post.step == model.step, f"{post.key}: step {row['step']} applied, {model.step} was next")
+        require(
+            row["step"] == post.step == model.step, f"{post.key}: step {row['step']} applied, {model.step} was next"
+        )
         books.applied.append(post)
         books.counters["applied"] += 1
         model.step += 1
@@ -105,9 +108,11 @@ class StepsCheck:
             mutated.add(app)
 
     def _spawn(self, commit: Commit, post: Post, spawned: dict[str, int]) -> None:
-        asked = {new["worker_id"]: new["initial_state"] for new in post.answer["new_workers"]} if (
-            post.answer is not None and "new_workers" in post.answer
-        ) else {}
+        asked = (
+            {new["worker_id"]: new["initial_state"] for new in post.answer["new_workers"]}
+            if (post.answer is not None and "new_workers" in post.answer)
+            else {}
+        )
         pk = post.lane[0]
         after = [change.new for change in commit.of("executions") if change.new["pk"] == pk]
         may_fail = any(row["failing"] or row["status"] != "running" for row in (self._books.executions[pk], *after))

@@ -50,6 +50,13 @@ class Change:
     old: Row | None
     new: Row
 
+    def __str__(self) -> str:
+        if self.old is None:
+            return f"+ {self.table} {self.new}"
+        keys = {name: value for name, value in self.new.items() if name in ("pk", "execution_pk", "worker_id")}
+        changed = {name: value for name, value in self.new.items() if value != self.old[name]}
+        return f"~ {self.table} {keys} {changed}"
+
 
 class Store:
     """Opened once a process; `reset` begins a new world. Transactions are whole and one after the other."""
@@ -101,7 +108,9 @@ def _change(table: str, values: tuple[Any, ...]) -> Change:
     columns = _COLUMNS[table]
     old, new = values[: len(columns)], values[len(columns) :]
     is_update = old[0] is not None
-    return Change(table, dict(zip(columns, old, strict=True)) if is_update else None, dict(zip(columns, new, strict=True)))
+    return Change(
+        table, dict(zip(columns, old, strict=True)) if is_update else None, dict(zip(columns, new, strict=True))
+    )
 
 
 @lru_cache(maxsize=1)

@@ -26,7 +26,7 @@ from tests.simulation.collector import SimulatedCollector
 from tests.simulation.database import SimulatedDatabase
 from tests.simulation.final_check import check_end, is_quiet, unrest
 from tests.simulation.life_check import LifeCheck
-from tests.simulation.loop import Stuck, VirtualLoop
+from tests.simulation.loop import MICROS, Stuck, VirtualLoop
 from tests.simulation.manifests import installed_image
 from tests.simulation.network import Exchange, Receiver
 from tests.simulation.outbox_check import OutboxCheck, ScheduleCheck
@@ -40,15 +40,24 @@ from tests.simulation.store import EPOCH_MICROS, the_store
 PEACE_SECS = 400.0
 
 
+Entry = tuple[int, tuple[object, ...]]
+"""When something happened, and what: made into text only if somebody wants to read it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a seed ended. `violation` is None if every promise was kept."""
 
     seed: int
     violation: str | None
-    trace: list[str]
+    entries: list[Entry]
     counters: Counter[str]
     virtual_secs: float
+
+    @property
+    def trace(self) -> list[str]:
+        """What happened, a line each."""
+        return [f"{micros / MICROS:.6f} {' '.join(map(str, what))}" for micros, what in self.entries]
 
     @property
     def digest(self) -> str:
@@ -66,7 +75,7 @@ class World:
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
-        self.trace: list[str] = [str(profile)]
+        self.entries: list[Entry] = [(0, (profile,))]
         self.violation: str | None = None
         self.loop = VirtualLoop(random.Random(f"order {profile.seed}"))
         self.store = the_store()
@@ -115,8 +124,8 @@ class World:
 
     def _open_books(self) -> Books:
         rows = self.store.rows
-        tasks: dict[int, str] = dict(rows("SELECT pk, id FROM tasks"))  # type: ignore[arg-type]
-        apps: dict[int, str] = dict(rows("SELECT pk, id FROM apps"))  # type: ignore[arg-type]
+        tasks: dict[int, str] = dict(rows("SELECT pk, id FROM tasks"))
+        apps: dict[int, str] = dict(rows("SELECT pk, id FROM apps"))
         books = Books(tasks, apps)
         books.app_status = dict.fromkeys(apps, "active")
         books.app_states = {pk: {} for pk in apps}
@@ -164,6 +173,11 @@ class World:
                 self.books.counters["database away"] += 1
                 await asyncio.sleep(self._dice.choice((0.3, 2.0, 9.0)))
                 self.database.is_away = False
+            case "collector_down":
+                self.collector.is_down = True
+                self.books.counters["collector down"] += 1
+                await asyncio.sleep(self._dice.choice((2.0, 9.0)))
+                self.collector.is_down = False
             case deed:
                 await people.do(deed)
                 self.cluster.wake_one()
@@ -202,14 +216,14 @@ class World:
             except Violation as violation:
                 self._fail(str(violation))
                 raise
-            key = request.headers["Idempotency-Key"]
-            self._note(f"{node} calls {what} {key} {request.body.decode()} -> {exchange.outcome} in {exchange.secs:.6f}")
+            secs = f"in {exchange.secs:.6f} s"
+            self._note(node, "calls", what, request.headers["Idempotency-Key"], request.body, exchange.outcome, secs)
             return exchange
 
         return received
 
     def _committed(self, commit: Commit) -> None:
-        self._note(f"{commit.node} {commit.label} {[(one.table, one.new) for one in commit.changes]}")
+        self._note(commit)
         try:
             self._steps.check(commit)
             self._claims.check(commit)
@@ -225,18 +239,18 @@ class World:
             raise
 
     def _logged(self, event: str, error: str) -> None:
-        self._note(f"log: {event} {error}")
+        self._note("log:", event, error)
         # What the product logs as an error must have a cause outside of it.
         if "DatabaseUnavailable" not in error and self.violation is None:
             self._fail(f"the product reports a fault of its own: {event}: {error}")
 
-    def _note(self, line: str) -> None:
-        self.trace.append(f"{self.loop.micros / 1e6:.6f} {line}")
+    def _note(self, *what: object) -> None:
+        self.entries.append((self.loop.micros, what))
 
     def _fail(self, violation: str) -> None:
         if self.violation is None:
             self.violation = violation
-            self._note(f"VIOLATION {violation}")
+            self._note("VIOLATION", violation)
 
 
 def run_seed(seed: int, bug: AbstractContextManager[object] | None = None) -> Outcome:
@@ -249,4 +263,4 @@ def run_seed(seed: int, bug: AbstractContextManager[object] | None = None) -> Ou
             world.run()
     finally:
         gc.enable()
-    return Outcome(seed, world.violation, world.trace, world.books.counters, world.loop.time())
+    return Outcome(seed, world.violation, world.entries, world.books.counters, world.loop.time())
