@@ -56,6 +56,9 @@ class SimulatedApp:
         dice = random.Random(f"{self._profile.seed} {key} {nth}")
         self._posts += 1
         kind = self._kind(dice, worker)
+        if kind == "answer" and not self.is_kind and dice.random() < self._profile.rate("refused"):
+            # Once there is a name in the app's state, to count it up is refused.
+            kind = "refused" if "name" in document["app_state"] else "names"
         heard = Heard(key, worker, document["app_id"], dice)
         post = Post(
             number=self._posts,
@@ -113,8 +116,16 @@ class SimulatedApp:
             case "status_429":
                 post.retry_after_secs = heard.dice.choice((None, 0.5, 3.0))
                 return answered(429, b"slowly", post.retry_after_secs)
-            case "answer":
+            case "refused":
+                refused = {"operation": "increment", "key": "name", "value": 1}
+                answer = self._answer(post, heard)
+                mutations = [*answer.get("app_state_mutations", ()), refused]
+                return answered(200, orjson.dumps({**answer, "app_state_mutations": mutations}))
+            case "names" | "answer":
                 post.answer = self._answer(post, heard)
+                if post.kind == "names":
+                    named = {"operation": "set", "key": "name", "value": "a name"}
+                    post.answer["app_state_mutations"] = [*post.answer.get("app_state_mutations", ()), named]
                 return answered(200, orjson.dumps(post.answer))
             case status:
                 return answered(int(status.removeprefix("status_")), b"no")

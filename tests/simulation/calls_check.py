@@ -89,6 +89,6 @@ class CallsCheck:
             if other.attempt != self._books.executions[pk]["attempt"]:
                 continue
             may_repeat = other.kind == "unsent" or (
-                other.seen == "ended" and other.kind not in ("answer", "reset", "timeout")
+                other.seen == "ended" and other.answer is None and other.kind not in ("reset", "timeout")
             )
             require(may_repeat, f"{post.key}: called again, although at_most_once and an earlier call was {other.kind}")

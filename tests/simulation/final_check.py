@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from tests.simulation.app import COUNTERS
 from tests.simulation.books import Books, require
 from tests.simulation.life_check import ENDED
 from tests.simulation.store import OBSERVED, Store
@@ -35,6 +36,7 @@ def check_end(books: Books, store: Store) -> None:
     _check_rows(books, store)
     _check_collector(books)
     _check_app_states(books, store)
+    _check_told(books, store)
     _check_outcomes(books)
     _check_slots(books)
 
@@ -87,7 +89,7 @@ def _check_app_states(books: Books, store: Store) -> None:
         for post in books.applied:
             if books.executions[post.lane[0]]["app_pk"] == app_pk:
                 _count(post.answer or {}, counted)
-        found = {key: value for key, value in orjson.loads(state).items() if key != "latest"}
+        found = {key: value for key, value in orjson.loads(state).items() if key in COUNTERS}
         require(found == counted, f"the state of app {app_pk} is {found}; the applied increments sum up to {counted}")
 
 
@@ -95,6 +97,20 @@ def _count(answer: dict[str, Any], counted: dict[str, int]) -> None:
     for mutation in answer.get("app_state_mutations", ()):
         if mutation["operation"] == "increment":
             counted[mutation["key"]] = counted.get(mutation["key"], 0) + mutation["value"]
+
+
+def _check_told(books: Books, store: Store) -> None:
+    """The outputs, merged in the order of the commits, and the lines that apps have logged."""
+    outputs: dict[int, dict[str, Any]] = {}
+    lines = 0
+    for post in books.applied:
+        answer = post.answer or {}
+        outputs.setdefault(post.lane[0], {}).update(answer.get("output", {}))
+        lines += len(answer.get("logs", ()))
+    for pk, output in store.rows("SELECT execution_pk, output FROM execution_details WHERE resumed_from IS NULL"):
+        found = orjson.loads(output or "{}")
+        require(found == outputs.get(pk, {}), f"the output of execution {pk} is {found}, answers say {outputs.get(pk)}")
+    require(store.rows("SELECT count(*) FROM log_lines") == [(lines,)], f"not {lines} lines are logged")
 
 
 def _check_outcomes(books: Books) -> None:

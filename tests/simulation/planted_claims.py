@@ -150,6 +150,22 @@ def release_takes_known_claims() -> Patches:
 
 
 @bug
+def older_call_hides_a_claim() -> Patches:
+    """A call of an attempt that was aborted hides the worker's new claim, whose commit nobody here knows of.
+
+    The product had this one; the simulation found it.
+    """
+    real = Dispatcher._give_back_unknown
+
+    async def give_back_unknown(self: Dispatcher) -> None:
+        before = set(self._look_again_after)
+        await real(self)
+        self._look_again_after &= before
+
+    return [patch.object(Dispatcher, "_give_back_unknown", give_back_unknown)]
+
+
+@bug
 def boot_voids_all_claims() -> Patches:
     """A node that boots takes the claims of all nodes for its predecessor's."""
     real = Node.start
@@ -182,7 +198,6 @@ def unknown_commit_repeated() -> Patches:
 @bug
 def outage_taken_for_success() -> Patches:
     """Whoever waits for a commit that the database did not do is told that it was done."""
-    real = GroupCommit.insist
 
     async def insist(self: Any, item: Any, until: float, on_outage: Any = None) -> Any:
         try:
@@ -190,7 +205,6 @@ def outage_taken_for_success() -> Patches:
         except Exception:  # noqa: BLE001 - the planted bug itself
             return None
 
-    assert callable(real)
     return [patch.object(GroupCommit, "insist", insist)]
 
 

@@ -22,6 +22,7 @@ APP_FAULTS = {
     "status_400": 0.06,
     "status_410": 0.05,
     "invalid": 0.12,
+    "refused": 0.1,
     "is_error": 0.2,
     "is_error_done": 0.04,
     "idle": 0.2,
@@ -116,7 +117,7 @@ def draw(seed: int) -> Profile:
         call_secs=dice.choice((0.05, 0.5, 1.5)),
         poll_secs=dice.choice((2.0, 4.0, 8.0)),
         concurrency=dice.choice((1, 3, 20)),
-        launches=dice.randint(2, 4),
+        launches=dice.choice((1, 2, 2, 3, 4)),
         longest=dice.randint(1, 5),
         rates=rates,
     )
