@@ -2,7 +2,7 @@
 
 python -m tests.simulation --seed 1234 [--bug NAME]     one seed, with its whole trace
 python -m tests.simulation --seeds 10000 [--first 0] [--workers 2] [--json]
-python -m tests.simulation --hunt [NAME ...] [--most 10000] [--workers 2]
+python -m tests.simulation --hunt [NAME ...] [--most 10000] [--workers 2] [--record]
 """
 
 import argparse
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tests.simulation.coverage import missed
-from tests.simulation.hunt import BUGS, Catch, hunt
+from tests.simulation.hunt import BUGS, Catch, hunt, record
 from tests.simulation.world import Outcome, run_seed
 
 CHUNK = 50
@@ -76,13 +76,15 @@ def _many(seeds: range, workers: int, *, as_json: bool) -> bool:
     return not failed and not gaps
 
 
-def _hunt_all(names: list[str], most: int, workers: int) -> bool:
+def _hunt_all(names: list[str], most: int, workers: int, *, records: bool) -> bool:
     with ProcessPoolExecutor(workers) as pool:
         catches: list[Catch] = []
         for catch in pool.map(partial(hunt, first=0, most=most), names):
             catches.append(catch)
             tries = f"after {catch.seed + 1} seeds" if catch.seed is not None else f"NOT in {most} seeds"
             print(f"{catch.bug:36} {tries:18} {(catch.violation or '')[:140]}", flush=True)
+    if records:
+        record({catch.bug: catch.seed for catch in catches if catch.seed is not None})
     return all(catch.seed is not None for catch in catches)
 
 
@@ -97,6 +99,7 @@ def main() -> int:
     parser.add_argument("--bug", choices=list(BUGS), help="plant this bug in the seed")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--most", type=int, default=10_000, help="how many seeds a hunt may take")
+    parser.add_argument("--record", action="store_true", help="keep the seeds that a hunt found, for the tests")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", action="store_true", help="print the coverage counters as JSON")
     asked = parser.parse_args()
@@ -105,7 +108,7 @@ def main() -> int:
     elif asked.seeds is not None:
         is_well = _many(range(asked.first, asked.first + asked.seeds), asked.workers, as_json=asked.json)
     else:
-        is_well = _hunt_all(asked.hunt or list(BUGS), asked.most, asked.workers)
+        is_well = _hunt_all(asked.hunt or list(BUGS), asked.most, asked.workers, records=asked.record)
     return 0 if is_well else 1
 
 

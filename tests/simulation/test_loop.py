@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -10,8 +10,10 @@ from tests.simulation.loop import Process, Stuck, VirtualLoop
 
 
 @pytest.fixture
-def loop() -> VirtualLoop:
-    return VirtualLoop(random.Random(1))
+def loop() -> Iterator[VirtualLoop]:
+    made = VirtualLoop(random.Random(1))
+    yield made
+    made.close()
 
 
 def steps_of(loop: VirtualLoop, process: Process, log: list[tuple[str, float]]) -> None:
@@ -33,10 +35,9 @@ def at(loop: VirtualLoop, secs: float) -> Callable[[], bool]:
 def test_time_jumps_to_the_next_timer(loop: VirtualLoop) -> None:
     log: list[tuple[str, float]] = []
     steps_of(loop, Process("one"), log)
-    loop.run(at(loop, 86_400))
-    loop.close()
+    loop.run(at(loop, 3_600))
     assert log[:2] == [("one", 1.0), ("one", 2.0)]
-    assert len(log) >= 86_399
+    assert len(log) >= 3_599
 
 
 def test_a_paused_process_goes_on_where_it_stood(loop: VirtualLoop) -> None:
@@ -49,7 +50,6 @@ def test_a_paused_process_goes_on_where_it_stood(loop: VirtualLoop) -> None:
     loop.run(at(loop, 10.0))
     one.is_paused = False
     loop.run(at(loop, 12.0))
-    loop.close()
     assert [when for name, when in log if name == "one" and 2 < when < 10] == []
     assert [when for name, when in log if name == "one" and when >= 10]
     assert len([when for name, when in log if name == "two" and 2 < when < 10]) == 7
@@ -71,7 +71,6 @@ def test_a_dead_process_cleans_nothing_up(loop: VirtualLoop) -> None:
     loop.call_later(50, process.die)
     loop.run(at(loop, 1000))
     assert cleaned == []
-    loop.close()
 
 
 def test_nothing_left_to_run_is_an_error(loop: VirtualLoop) -> None:

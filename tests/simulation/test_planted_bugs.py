@@ -2,9 +2,11 @@
 
 import pytest
 
-from tests.simulation.hunt import BUGS
+from tests.simulation.hunt import BUGS, hunt
 from tests.simulation.recorded import SEEDS
 from tests.simulation.world import run_seed
+
+MOST_SEEDS = 100
 
 pytestmark = pytest.mark.slow
 
@@ -17,7 +19,10 @@ def test_every_bug_has_its_seed() -> None:
 @pytest.mark.parametrize("name", sorted(BUGS))
 def test_a_planted_bug_is_found(name: str) -> None:
     outcome = run_seed(SEEDS[name], BUGS[name].planted())
-    assert outcome.violation is not None, BUGS[name].says
+    if outcome.violation is None:
+        # A change of the product has moved the worlds: most bugs are seen in some of the next ones.
+        again = f"python -m tests.simulation --hunt {name} --record"
+        assert hunt(name, 0, MOST_SEEDS).seed is not None, f"{BUGS[name].says} Search more seeds: {again}"
 
 
 @pytest.mark.parametrize("seed", sorted(set(SEEDS.values())))

@@ -21,11 +21,11 @@ def test_every_promise_is_kept(first: int) -> None:
 
 
 def test_every_promise_is_kept_in_a_few_worlds() -> None:
-    _, failed = run_chunk(range(2_000, 2_020))
+    _, failed = run_chunk(range(2_000, 2_015))
     assert not failed, failed[0].text
 
 
-@pytest.mark.parametrize("seed", range(2_020, 2_025))
+@pytest.mark.parametrize("seed", range(2_020, 2_023))
 def test_a_seed_is_always_the_same_world(seed: int) -> None:
     one, two = run_seed(seed), run_seed(seed)
     assert one.trace == two.trace
@@ -36,7 +36,7 @@ def test_a_seed_is_always_the_same_world(seed: int) -> None:
 def test_a_seed_is_the_same_world_in_another_process() -> None:
     """Whose sets have another order."""
     program = (
-        "from tests.simulation.world import run_seed; print([run_seed(seed).digest for seed in range(2030, 2050)])"
+        "from tests.simulation.world import run_seed; print([run_seed(seed).digest for seed in range(2030, 2036)])"
     )
     command = [sys.executable, "-c", program]
     digests = {
