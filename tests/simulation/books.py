@@ -94,8 +94,6 @@ class Books:
     waiting: dict[Lane, set[int]] = field(default_factory=dict)
     """The undelivered batches of each worker."""
     app_status: dict[int, str] = field(default_factory=dict)
-    slots: dict[int, int] = field(default_factory=dict)
-    """The next slot of each schedule, in microseconds."""
     occurrences: dict[tuple[int, int], Row] = field(default_factory=dict)
     app_states: dict[int, Any] = field(default_factory=dict)
     model: dict[Lane, Model] = field(default_factory=dict)
@@ -127,14 +125,12 @@ class Books:
                     self._take_in_batch((new["execution_pk"], new["worker_id"]), new)
                 case "apps":
                     self.app_status[new["pk"]] = new["status"]
-                case "schedules":
-                    self.slots[new["task_pk"]] = new["next_slot_at"]
                 case "occurrences":
                     self.occurrences[new["task_pk"], new["slot_at"]] = new
                 case "calls":
                     self.outcomes[new["execution_pk"], new["worker_id"], new["token"]] = new["outcome"]
                 case _:
-                    # States are kept by the check of the steps.
+                    # States are kept by the check of the steps; of schedules only the moves matter.
                     continue
 
     def _take_in_worker(self, lane: Lane, row: Row) -> None:
