@@ -150,22 +150,6 @@ def release_takes_known_claims() -> Patches:
 
 
 @bug
-def older_call_hides_a_claim() -> Patches:
-    """A call of an attempt that was aborted hides the worker's new claim, whose commit nobody here knows of.
-
-    The product had this one; the simulation found it.
-    """
-    real = Dispatcher._give_back_unknown
-
-    async def give_back_unknown(self: Dispatcher) -> None:
-        before = set(self._look_again_after)
-        await real(self)
-        self._look_again_after &= before
-
-    return [patch.object(Dispatcher, "_give_back_unknown", give_back_unknown)]
-
-
-@bug
 def boot_voids_all_claims() -> Patches:
     """A node that boots takes the claims of all nodes for its predecessor's."""
     real = Node.start

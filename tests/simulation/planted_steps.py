@@ -25,7 +25,7 @@ from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held
 from orchestrator.service.report import ReadyAnswer, Report
 from orchestrator.service.step_record import StepRecord
-from orchestrator.store import apps
+from orchestrator.store import apps, groups
 from orchestrator.store.transaction import Transaction
 from tests.simulation.planted import Patches, bug
 
@@ -214,8 +214,13 @@ def retry_ignores_overlap() -> Patches:
 
 @bug
 def promote_ignores_overlap() -> Patches:
-    """An execution whose start time has come starts, whatever runs."""
-    return [patch.object(launching, "promote", _without_verdict(launching.promote))]
+    """An execution that waits starts, whatever runs."""
+    head, _, rest = groups._DUE_PENDING.partition("AND NOT (waiting.queues")
+    sql = f"{head} ORDER BY {rest.rpartition('ORDER BY')[2]}"
+    return [
+        patch.object(groups, "_DUE_PENDING", sql),
+        patch.object(launching, "promote", _without_verdict(launching.promote)),
+    ]
 
 
 def _without_verdict(use_case: Any) -> Any:
