@@ -79,7 +79,7 @@ class Dispatcher(Loop):
         self._outlets = Outlets(lambda: None, lambda: None, lambda: None)
         self._orphans: list[tuple[int, int, int]] = []
         self._is_unsure = False
-        self._met_outage: set[asyncio.Task[None]] = set()
+        self._look_again_after: set[asyncio.Task[None]] = set()
         self._draining = False
         self._turn = 0
 
@@ -159,6 +159,9 @@ class Dispatcher(Loop):
         if not self._is_unsure:
             return
         self._is_unsure = False
+        # An abort and a retry may have left one of these with an older claim than its worker's present one, and that
+        # may be the one that nobody here has.
+        self._look_again_after.update(self._conversations)
         known = {*self._conversations.values(), *((pk, worker_id) for pk, worker_id, _ in self._orphans)}
         try:
             await self._database.write(timers.release_unknown, self._definitions, self._options.node, known)
@@ -209,7 +212,8 @@ class Dispatcher(Loop):
     def _note_outage(self) -> None:
         conversation = asyncio.current_task()
         assert conversation is not None
-        self._met_outage.add(conversation)
+        # Its commit may have been done all the same, with a renewed claim that it never heard of.
+        self._look_again_after.add(conversation)
 
     def _announce(self, applied: Applied) -> None:
         if applied.batches:
@@ -223,8 +227,7 @@ class Dispatcher(Loop):
 
     def _ended(self, conversation: asyncio.Task[None]) -> None:
         del self._conversations[conversation]
-        if conversation in self._met_outage:
-            # Its commit may have been done all the same, with a renewed claim that it never heard of.
-            self._met_outage.discard(conversation)
+        if conversation in self._look_again_after:
+            self._look_again_after.discard(conversation)
             self._is_unsure = True
         self.wake()

@@ -1,6 +1,6 @@
 """The pruner: removes what has served its time, in small bites, and lets the database recover from it."""
 
-import time
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from datetime import timedelta
@@ -32,13 +32,13 @@ class Pruner(Loop):
     async def tick(self) -> timedelta | None:
         """Take the next bite of the round; after the last one nothing is due for ten minutes."""
         round_, self._round = self._round or self._all(), None
-        began = time.monotonic()
+        began = asyncio.get_running_loop().time()
         try:
             await anext(round_)
         except StopAsyncIteration:
             return None
         self._round = round_
-        return max(timedelta(seconds=REST * (time.monotonic() - began)), SHORTEST_REST)
+        return max(timedelta(seconds=REST * (asyncio.get_running_loop().time() - began)), SHORTEST_REST)
 
     async def _all(self) -> AsyncIterator[None]:
         """Each step is one transaction that writes, or a look."""

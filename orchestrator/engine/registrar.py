@@ -57,7 +57,7 @@ class Registrar(Loop):
         self.others = beat.others
         self._compare_clocks(beat.at)
         if self._vigilance.beat(asyncio.get_running_loop().time()) and self._judges:
-            lost = await self._database.write(nodes.lose_claims, self._definitions, self._timeout)
+            lost = await self._database.write(nodes.lose_silent, self._definitions, self._timeout)
             if lost:
                 self._log.warning("took over the claims of a silent node", claims=lost)
                 self._made_due()

@@ -57,7 +57,7 @@ def forget(tx: Transaction) -> int:
     return nodes.forget(tx, to_micros(tx.now() - REMEMBERED))
 
 
-def lose_claims(tx: Transaction, definitions: Definitions, timeout: timedelta) -> int:
+def lose_silent(tx: Transaction, definitions: Definitions, timeout: timedelta) -> int:
     """Give up the claims of nodes that have been silent for `timeout`, long before their leases end; returns how many.
 
     A node that only was held up finds its answers fenced, as after the end of a lease.

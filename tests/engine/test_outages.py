@@ -1,17 +1,21 @@
 """The database goes away, or its word of a commit is lost: no answer in hand is lost, no call is made for nothing."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import psycopg
 import pytest
 
 from orchestrator.domain.errors import DatabaseUnavailable
+from orchestrator.service import timers
 from orchestrator.service.apply import apply
 from orchestrator.service.claim import next_claims
+from orchestrator.service.definitions import Definitions
 from orchestrator.service.delivering import deliver, take
 from orchestrator.service.report import ReadyAnswer
+from orchestrator.store.transaction import Transaction
+from tests.engine.gate import Gate
 from tests.support.fake_app import Received
 from tests.support.waiting import eventually
 from tests.support.world import World, running_world
@@ -106,6 +110,41 @@ async def test_a_commit_whose_outcome_is_unknown_is_read_back(
         outage = Outage(monkeypatch, world)
         outage.after(use_case, 1)
         await expect_five_steps(world, outage, use_case, 1)
+
+
+async def test_an_unknown_claim_is_given_back_though_an_older_call_of_its_worker_is_under_way(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The older call is that of an attempt that was aborted; with its end, at the latest, it hides nothing any more."""
+    gate = Gate({"is_done": True})
+    looks: list[str] = []
+    release = timers.release_unknown
+
+    def release_unknown(tx: Transaction, definitions: Definitions, node: str, known: Collection[Any]) -> None:
+        looks.append(node)
+        release(tx, definitions, node, known)
+
+    async def answer(request: Received) -> object:
+        return {"is_done": True} if gate.held else await gate(request)
+
+    async with running_world(database_url, answer) as world:
+        monkeypatch.setattr(timers, "release_unknown", release_unknown)
+        await world.install(AT_MOST_ONCE)
+        outage = Outage(monkeypatch, world)
+        execution = await world.launch()
+        await gate.holds()
+        await world.abort(execution)
+        outage.after(next_claims, 1)
+        await world.retry(execution)
+
+        async def has_looked() -> bool:
+            return bool(looks)
+
+        await eventually(has_looked, "a look at the claims of the node")
+        gate.open()
+        assert await world.ended(execution) == "succeeded", await world.message(execution)
+        assert [call["outcome"] for call in await world.calls(execution)] == ["fenced", "applied"]
+        assert len(world.app.received) == 2
 
 
 async def test_an_answer_that_the_database_refuses_fails_its_worker_and_no_other(
