@@ -22,7 +22,7 @@ from orchestrator.service.claim import Claim, LeaseTerms
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
 from orchestrator.service.report import Report
-from orchestrator.store import overdue
+from orchestrator.store import nodes, overdue
 from orchestrator.store.apps import AppFacts
 from orchestrator.store.transaction import Transaction
 from tests.simulation.loop import PROCESS
@@ -82,13 +82,18 @@ def failure_not_fenced() -> Patches:
 
 @bug
 def rescue_from_stale_read() -> Patches:
-    """Leases that had run out at the look before are taken away without looking again."""
-    real = overdue.leases
+    """Claims that were to be taken away at the look before are taken away without looking again."""
+    real_leases, real_silent = overdue.leases, nodes.claims_of_lost
     before: list[list[Held3]] = [[]]
+    silent_before: list[list[Held3]] = [[]]
 
     def leases(tx: Transaction, now: int, places: int) -> list[Held3]:
-        before.append(real(tx, now, places))
+        before.append(real_leases(tx, now, places))
         return before.pop(0)
+
+    def silent(tx: Transaction, since: int, places: int) -> list[Held3]:
+        silent_before.append(real_silent(tx, since, places))
+        return silent_before.pop(0)
 
     def lose(tx: Transaction, definitions: Definitions, claims: list[Held3], message: str) -> int:
         held = hold(tx, definitions, {pk for pk, _, _ in claims})
@@ -99,7 +104,11 @@ def rescue_from_stale_read() -> Patches:
         save(tx, held.values(), tx.now())
         return len(claims)
 
-    return [patch.object(overdue, "leases", leases), patch.object(timers, "_lose", lose)]
+    return [
+        patch.object(overdue, "leases", leases),
+        patch.object(nodes, "claims_of_lost", silent),
+        patch.object(timers, "lose", lose),
+    ]
 
 
 @bug

@@ -31,7 +31,7 @@ SEEDS: dict[str, int] = {
     "renewal_ignores_the_rate": 7,
     "renewal_ignores_the_stop": 201,
     "renewal_keeps_the_lease": 0,
-    "rescue_from_stale_read": 18,
+    "rescue_from_stale_read": 8,
     "resume_takes_the_latest_state": 6,
     "retries_not_reset": 0,
     "retry_calls_the_done": 141,
