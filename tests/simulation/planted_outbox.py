@@ -111,4 +111,4 @@ def slot_recorded_later() -> Patches:
 @bug
 def slots_missed_in_silence() -> Patches:
     """Slots that were passed over are not recorded."""
-    return [patch.object(scheduling, "_missed", lambda due, slots, now: [])]
+    return [patch.object(scheduling, "_missed", lambda _slots: [])]
