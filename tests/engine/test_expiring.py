@@ -39,8 +39,17 @@ async def record_slots(world: World, slots: int, execution_pk: int | None = None
     def work(tx: Transaction) -> None:
         [(task_pk,)] = tx.rows("SELECT max(pk) FROM tasks")
         now = to_micros(tx.now())
-        outcome = {"task_pk": task_pk, "outcome": "launched", "execution_pk": execution_pk, "note": None}
-        due_schedules.record(tx, [{**outcome, "slot_at": now + slot, "recorded_at": now} for slot in range(slots)])
+        row = {
+            "task_pk": task_pk,
+            "outcome": "launched",
+            "reason": None,
+            "execution_pk": execution_pk,
+            "late_by": 0,
+            "slots": 1,
+            "note": None,
+            "recorded_at": now,
+        }
+        due_schedules.record(tx, [{**row, "slot_at": now + slot} for slot in range(slots)])
 
     await world.database.write(work)
 
