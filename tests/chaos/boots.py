@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.chaos.clock import now
 from tests.support.server import ROOT
 
-PATIENCE_SECS = 30.0
+PATIENCE_SECS = 120.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,14 @@ class PostgresControl:
             time.sleep(0.01)
         self._start()
 
+    def ensure_running(self) -> bool:
+        """Start it if it has ended on its own; True if so."""
+        file = self.server.directory / "postmaster.pid"
+        if file.exists() and _is_alive(self.postmaster):
+            return False
+        self._start()
+        return True
+
     def _start(self) -> None:
         until = time.monotonic() + _PATIENCE_SECS
         # After a kill the children of the old postmaster hold its memory for a moment, and a start is refused.

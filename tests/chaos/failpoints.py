@@ -280,17 +280,17 @@ def _delivered(trigger: Trigger) -> None:
 POINTS = {
     point.name: point
     for point in (
-        Point("claiming", "before the commit of the claim", _before_claim_commit, 4),
-        Point("claimed", "after that commit, before connecting", _after_claim, 30),
-        Point("connected", "connected, nothing sent", _connected, 30),
-        Point("half-sent", "half of the request sent", _half_sent, 30),
-        Point("sent", "request sent, no answer yet", _sent, 30),
-        Point("head-read", "head of the answer received", _head_read, 30),
-        Point("half-read", "half of its body received", _body_half_read, 30),
-        Point("decided", "decided, before the transaction of the apply", _decided, 30),
-        Point("applying", "inside that transaction, guards passed, half written", _inside_apply, 12),
-        Point("committing", "its COMMIT under way (0 to 3 ms after the last write)", _committing, 12),
-        Point("committed", "after that COMMIT, before anybody is woken", _committed, 12),
-        Point("delivered", "the collector has taken a batch, its row is still open", _delivered, 6),
+        Point("claiming", "before the commit of the claim", _before_claim_commit, 6),
+        Point("claimed", "after that commit, before connecting", _after_claim, 80),
+        Point("connected", "connected, nothing sent", _connected, 80),
+        Point("half-sent", "half of the request sent", _half_sent, 80),
+        Point("sent", "request sent, no answer yet", _sent, 80),
+        Point("head-read", "head of the answer received", _head_read, 80),
+        Point("half-read", "half of its body received", _body_half_read, 80),
+        Point("decided", "decided, before the transaction of the apply", _decided, 80),
+        Point("applying", "inside that transaction, guards passed, half written", _inside_apply, 25),
+        Point("committing", "its COMMIT under way (0 to 3 ms after the last write)", _committing, 25),
+        Point("committed", "after that COMMIT, before anybody is woken", _committed, 25),
+        Point("delivered", "the collector has taken a batch, its row is still open", _delivered, 10),
     )
 }

@@ -20,7 +20,7 @@ from tests.history.witness.client import RecordingClient
 from tests.support.server import free_port
 
 # A call that a kill cut off may have been answered, and not been applied, a moment before the process ended.
-LEAD_SECS = 0.2
+LEAD_SECS = 0.05
 HIT_SECS = 40.0
 REST_SECS = 90.0
 LAUNCH_EVERY_SECS = 0.5

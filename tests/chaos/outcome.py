@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from tests.chaos.stage import Verdict
@@ -33,7 +33,8 @@ class Outcome:
         self.worked, self.operations = verdict.worked, verdict.operations
 
     def write(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self)))
+        plain = asdict(replace(self, faults=Counter(), counts=Counter()))
+        path.write_text(json.dumps({**plain, "faults": self.faults, "counts": self.counts}))
 
     @classmethod
     def read(cls, path: Path) -> "Outcome":

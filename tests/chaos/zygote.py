@@ -8,11 +8,13 @@ line, {"environment": {…}, "log": "…", "point": {"name", "hits", "mark", "se
 
 import ctypes
 import gc
+import importlib
 import json
 import os
 import select
 import signal
 import sys
+import tempfile
 import threading
 import traceback
 from pathlib import Path
@@ -22,6 +24,8 @@ from orchestrator.cli.failures import Refused
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.runtime.server import serve
 from orchestrator.settings import load_settings
+from orchestrator.store import schema
+from orchestrator.store.database import DatabaseOptions
 from tests.chaos.failpoints import arm
 
 _PR_SET_PDEATHSIG = 1
@@ -29,6 +33,7 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Fork on demand until standard input ends; then end every child."""
+    _warm_up()
     assert len(list(Path("/proc/self/task").iterdir())) == threading.active_count() == 1, "a fork would lose threads"
     gc.collect()
     gc.freeze()
@@ -53,6 +58,17 @@ def main() -> None:
                 children.add(_boot(json.loads(line)))
     for child in children:
         os.kill(child, signal.SIGKILL)
+
+
+def _warm_up() -> None:
+    """Import what the server imports only on its way up, and compile what is run as a file: the migrations."""
+    sys.dont_write_bytecode = False
+    for module in ("httptools_impl", "h11_impl"):
+        importlib.import_module(f"uvicorn.protocols.http.{module}")
+    for module in ("uvicorn.lifespan.on", "uvicorn.loops.uvloop", "psycopg_binary", "apscheduler.executors.asyncio"):
+        importlib.import_module(module)
+    with tempfile.TemporaryDirectory() as directory:
+        schema.upgrade(DatabaseOptions(f"sqlite:///{directory}/warm.db"))
 
 
 def _reap(children: set[int]) -> None:
