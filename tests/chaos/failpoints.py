@@ -281,16 +281,16 @@ POINTS = {
     point.name: point
     for point in (
         Point("claiming", "before the commit of the claim", _before_claim_commit, 6),
-        Point("claimed", "after that commit, before connecting", _after_claim, 80),
-        Point("connected", "connected, nothing sent", _connected, 80),
-        Point("half-sent", "half of the request sent", _half_sent, 80),
-        Point("sent", "request sent, no answer yet", _sent, 80),
-        Point("head-read", "head of the answer received", _head_read, 80),
-        Point("half-read", "half of its body received", _body_half_read, 80),
-        Point("decided", "decided, before the transaction of the apply", _decided, 80),
-        Point("applying", "inside that transaction, guards passed, half written", _inside_apply, 25),
-        Point("committing", "its COMMIT under way (0 to 3 ms after the last write)", _committing, 25),
-        Point("committed", "after that COMMIT, before anybody is woken", _committed, 25),
-        Point("delivered", "the collector has taken a batch, its row is still open", _delivered, 10),
+        Point("claimed", "after that commit, before connecting", _after_claim, 40),
+        Point("connected", "connected, nothing sent", _connected, 40),
+        Point("half-sent", "half of the request sent", _half_sent, 40),
+        Point("sent", "request sent, no answer yet", _sent, 40),
+        Point("head-read", "head of the answer received", _head_read, 40),
+        Point("half-read", "half of its body received", _body_half_read, 40),
+        Point("decided", "decided, before the transaction of the apply", _decided, 40),
+        Point("applying", "inside that transaction, guards passed, half written", _inside_apply, 15),
+        Point("committing", "its COMMIT under way (0 to 3 ms after the last write)", _committing, 15),
+        Point("committed", "after that COMMIT, before anybody is woken", _committed, 15),
+        Point("delivered", "the collector has taken a batch, its row is still open", _delivered, 8),
     )
 }
