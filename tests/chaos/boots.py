@@ -35,7 +35,6 @@ class Boot:
     log: Path
     began: float
     status: int | None = None
-    ended_at: float | None = None
     _ended: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -52,7 +51,7 @@ class Boot:
         return self.status
 
     def has_ended(self, status: int) -> None:
-        self.status, self.ended_at = status, now()
+        self.status = status
         self._ended.set()
 
 

@@ -67,9 +67,9 @@ class PostgresControl:
         data = self.server.directory
         owner = data.stat()
         # Root lends the server another user, and needs nobody's leave for it.
-        other = {} if os.geteuid() else {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+        user, group = (None, None) if os.geteuid() else (owner.st_uid, owner.st_gid)
         with (data.parent / "log").open("ab") as log:
-            done = subprocess.run(
+            done: subprocess.CompletedProcess[bytes] = subprocess.run(
                 [str(self.programs / "pg_ctl"), "-D", str(data), "-s", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -77,7 +77,9 @@ class PostgresControl:
                 cwd=data,
                 check=False,
                 timeout=_PATIENCE_SECS,
-                **other,  # type: ignore[arg-type]
+                user=user,
+                group=group,
+                extra_groups=None if user is None else [],
             )
         assert not (is_sure and done.returncode), (data.parent / "log").read_text(errors="replace")[-3000:]
         return done.returncode == 0

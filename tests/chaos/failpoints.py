@@ -5,6 +5,7 @@ and nothing that an operator can set arms one. A patch whose target is gone rais
 passed over in silence.
 """
 
+import asyncio
 import contextvars
 import os
 import random
@@ -22,6 +23,7 @@ from orchestrator.engine.connection import Connection
 from orchestrator.engine.deliverer import Deliverer
 from orchestrator.engine.dispatcher import Dispatcher
 from orchestrator.service import apply
+from tests.chaos.clock import now
 
 _COMMIT_SECS = 0.003
 
@@ -30,7 +32,7 @@ _in_call: contextvars.ContextVar[bool] = contextvars.ContextVar("in_call", defau
 
 
 class Trigger:
-    """Counts how often its point is reached, and kills the process the n-th time, after saying so in `mark`."""
+    """Counts how often its point is reached, and kills the process the n-th time, after saying when in `mark`."""
 
     def __init__(self, hits: int, mark: str, dice: random.Random) -> None:
         self._left = hits
@@ -46,7 +48,7 @@ class Trigger:
 
     def kill(self) -> None:
         """End this process as a power cut would."""
-        os.write(self._mark, b"x")
+        os.write(self._mark, repr(now()).encode())
         os.kill(os.getpid(), signal.SIGKILL)
         # Another thread may be the one that the signal reaches first; this one must not go on.
         signal.pause()
@@ -174,7 +176,7 @@ def _sent(trigger: Trigger) -> None:
 
     def before(connection: Connection, _request: bytes, reader: AnswerReader) -> None:
         if trigger.is_turn():
-            loop = dispatcher.asyncio.get_running_loop()
+            loop = asyncio.get_running_loop()
 
             def kill_when_sent() -> None:
                 transport = connection._transport

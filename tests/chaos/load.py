@@ -1,4 +1,4 @@
-"""The load of a storm: executions launched through whichever node is there, so many at a time, until there are enough."""
+"""The load of a storm: executions launched through whichever node is there, until there are enough."""
 
 import random
 import threading

@@ -39,9 +39,7 @@ async def test_both_find_the_workspace_made(postgres_url: str, monkeypatch: pyte
 
 
 async def test_of_two_master_keys_the_second_is_refused(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    others = overtaken(
-        workspace_rows.setting, lambda tx: vault.check_master_key(tx, Vault("the one")), postgres_url
-    )
+    others = overtaken(workspace_rows.setting, lambda tx: vault.check_master_key(tx, Vault("the one")), postgres_url)
     monkeypatch.setattr(workspace_rows, "setting", others)
     database = Database(DatabaseOptions(postgres_url))
     with pytest.raises(WrongMasterKey):
