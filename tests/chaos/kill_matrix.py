@@ -1,10 +1,9 @@
 """kill -9 at each of the twelve points of a step, many times in one long history, on one node."""
 
+import json
 import random
 import signal
 import time
-from bisect import bisect_right
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from tests.chaos.clock import now
 from tests.chaos.databases import Kind, fresh_database
 from tests.chaos.failpoints import POINTS
 from tests.chaos.outcome import Outcome
-from tests.chaos.stage import APP_ID, SECRET, TASK_ID, TOKEN, Stage, judge, open_stage, request_times, tail, wait_ready
+from tests.chaos.stage import APP_ID, SECRET, TASK_ID, TOKEN, Stage, judge, open_stage, tail, wait_ready
 from tests.history.witness.client import RecordingClient
 from tests.support.server import free_port
 
@@ -59,7 +58,11 @@ class _Killing:
 
     def boot(self, point: ArmedPoint | None) -> Boot:
         log = self.stage.directory / "server.log"
-        boot = self.zygote.boot(self.stage.environment(self.port), log, point)
+        # Each boot gives the app another address of its API: so its calls are told from those of the one before,
+        # which may be read by the app when that one is long dead.
+        public_url = f"{self.url}/boots/{len(self.boots)}"
+        environment = self.stage.environment(self.port, ORCHESTRATOR_SERVER__PUBLIC_URL=public_url)
+        boot = self.zygote.boot(environment, log, point)
         self.boots.append(boot.began)
         return boot
 
@@ -132,33 +135,30 @@ def _install(killing: _Killing) -> None:
 
 
 def _note_windows(killing: _Killing) -> None:
-    """From each kill until the server that followed made its first call: nothing can be asked of it in between."""
+    """From each kill until a server that followed made its first call: nothing can be asked of it in between."""
     until = now() + 10
-    while now() < until and not request_times(killing.stage.directory / "app.jsonl")[-1] > killing.boots[-1]:
+    last = len(killing.boots) - 1
+    while last not in (calls := _first_calls(killing)):
+        assert now() < until, "the last server calls nobody"
         time.sleep(0.05)
-    requests = request_times(killing.stage.directory / "app.jsonl")
-    for killed, booted in zip(killing.kills, killing.boots[1:], strict=True):
-        first = bisect_right(requests, booted)
-        end = requests[first] if first < len(requests) else now()
+    for number, killed in enumerate(killing.kills):
+        end = min(at for boot, at in calls.items() if boot > number)
         killing.stage.faults.note(killed - LEAD_SECS, end, "kill -9")
 
 
 def _resume_times(killing: _Killing) -> dict[str, list[float]]:
-    """From the order to boot until the app was called again."""
-    requests = request_times(killing.stage.directory / "app.jsonl")
-    ends = [*killing.kills[1:], float("inf")]
-    times = []
-    for booted, end in zip(killing.boots[1:], ends, strict=True):
-        first = bisect_right(requests, booted)
-        if first < len(requests) and requests[first] < end:
-            times.append(requests[first] - booted)
-    return {"boot to first call": times}
+    """From the order to boot until the app was called, by every server that lived for so long."""
+    calls = _first_calls(killing)
+    return {"boot to first call": [at - killing.boots[boot] for boot, at in sorted(calls.items())]}
 
 
-def in_flight(outcomes: Sequence[Outcome]) -> Counter[str]:
-    """What the kills cut off, over several histories."""
-    total: Counter[str] = Counter()
-    for outcome in outcomes:
-        for name in ("lost", "fenced", "repeated", "unused answers", "requests", "steps", "executions"):
-            total[name] += outcome.counts[name]
-    return total
+def _first_calls(killing: _Killing) -> dict[int, float]:
+    """When the app got the first call of each boot that called it."""
+    found: dict[int, float] = {}
+    with (killing.stage.directory / "app.jsonl").open() as lines:
+        for line in lines:
+            if line.startswith('{"event":"request"') and line.endswith("\n"):
+                told = json.loads(line)
+                boot = int(json.loads(told["body"])["api_endpoint"].rpartition("/")[2])
+                found.setdefault(boot, told["at"])
+    return found
