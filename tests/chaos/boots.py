@@ -86,6 +86,12 @@ class Zygote:
                     self._boots[boot.pid] = boot
         return boot
 
+    def close(self) -> None:
+        """After its end: let go of its pipe."""
+        self._reader.join(PATIENCE_SECS)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
@@ -119,8 +125,9 @@ def running_zygote(directory: Path) -> Iterator[Zygote]:
             stderr=errors,
             text=True,
         )
+    zygote = Zygote(process)
     try:
-        yield Zygote(process)
+        yield zygote
     finally:
         assert process.stdin is not None
         process.stdin.close()
@@ -129,3 +136,4 @@ def running_zygote(directory: Path) -> Iterator[Zygote]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(PATIENCE_SECS)
+        zygote.close()
