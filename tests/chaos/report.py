@@ -44,7 +44,7 @@ _READING = """\
 
 ## How to reproduce it
 
-    make chaos                                          # all of it; some hours
+    make chaos                                          # all of it; an hour or two on two quiet cores
     python -m tests.chaos --short                       # each scenario once; this is part of `make test` too
     python -m tests.chaos --seed 7 --only storm,kill    # other dice, some scenarios
 
