@@ -10,7 +10,7 @@ UV_SYNC = $(BIN)/uv sync --quiet --frozen --all-extras --no-python-downloads --p
 # Two to four processes: more would only make them wait for each other's databases.
 PARALLEL ?= -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help install demo test quick check bench format clean
+.PHONY: help install demo test quick check chaos bench format clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ check: $(INSTALLED) ## The lock, format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest --quiet tests/architecture
+
+chaos: $(INSTALLED) ## Kills, storms and full disks at length: an hour or two; writes docs/reliability.md
+	$(BIN)/python -m tests.chaos --report docs/reliability.md $(ARGS)
 
 bench: $(INSTALLED) ## Run every program in benchmarks/
 	@set -e; for program in $(sort $(wildcard benchmarks/*.py)); do echo "== $$program"; $(BIN)/python "$$program"; done

@@ -47,13 +47,17 @@ class Vault:
 
 def check_master_key(tx: Transaction, vault: Vault) -> None:
     """Remember the key at the first start, compare it at every later one; raises WrongMasterKey."""
-    prove_master_key(tx, vault)
-    if workspace_rows.setting(tx, _CHECK) is None:
-        workspace_rows.put_setting(tx, _CHECK, vault.seal(_CHECK))
+    if not prove_master_key(tx, vault):
+        workspace_rows.add_setting(tx, _CHECK, vault.seal(_CHECK))
 
 
-def prove_master_key(tx: Transaction, vault: Vault) -> None:
-    """Compare the key, and remember nothing; raises WrongMasterKey. A database that was never served takes any."""
+def prove_master_key(tx: Transaction, vault: Vault) -> bool:
+    """Compare the key, and remember nothing; raises WrongMasterKey.
+
+    False if the database was never served: it takes any.
+    """
     known = workspace_rows.setting(tx, _CHECK)
-    if known is not None:
-        vault.open(known)
+    if known is None:
+        return False
+    vault.open(known)
+    return True

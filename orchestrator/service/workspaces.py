@@ -13,8 +13,9 @@ DEFAULT_WORKSPACE = "default"
 
 def ensure_default(tx: Transaction, vault: Vault) -> None:
     """Make the workspace `default` unless it exists."""
+    # Looked for once: nodes that start for the first time at the same instant meet in the primary key, and try again.
     if workspace_rows.find(tx, DEFAULT_WORKSPACE) is None:
-        create(tx, vault, DEFAULT_WORKSPACE, "Default")
+        _put(tx, vault, DEFAULT_WORKSPACE, "Default")
 
 
 def create(tx: Transaction, vault: Vault, workspace_id: str, name: str) -> Workspace:
@@ -23,6 +24,10 @@ def create(tx: Transaction, vault: Vault, workspace_id: str, name: str) -> Works
         raise Invalid("a workspace's id has 1 to 64 letters, digits, - or _", field="id")
     if workspace_rows.find(tx, workspace_id) is not None:
         raise Conflict(f"there is a workspace {workspace_id} already")
+    return _put(tx, vault, workspace_id, name)
+
+
+def _put(tx: Transaction, vault: Vault, workspace_id: str, name: str) -> Workspace:
     sealed = vault.seal(generate_secret())
     workspace = Workspace(id=workspace_id, name=name, secret_encrypted=sealed, created_at=to_micros(tx.now()))
     tx.put(workspace)

@@ -20,5 +20,6 @@ def setting(tx: Transaction, name: str) -> str | None:
     return None if found is None else found.value
 
 
-def put_setting(tx: Transaction, name: str, value: str) -> None:
-    tx.session.merge(Setting(name=name, value=value))
+def add_setting(tx: Transaction, name: str, value: str) -> None:
+    """Add one that is not there yet; the primary key refuses a second one."""
+    tx.put(Setting(name=name, value=value))

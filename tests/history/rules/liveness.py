@@ -20,6 +20,17 @@ def available(history: History) -> Iterator[Finding]:
     unless the app gave an answer that could be applied, and it was not. (What an app gets wrong on purpose is its own
     doing.) Those that touch a fault window do not count, nor do calls that a client aborted.
     """
+    worked = operations(history)
+    total = worked.total()
+    if not total:
+        yield Finding("availability", "void: nothing happened outside of the fault windows")
+    elif worked[True] < LEAST_SHARE * total:
+        share = f"{worked[True]:,} of {total:,} operations ({worked[True] / total:.0%})"
+        yield Finding("availability", f"void: {share} outside of the fault windows worked, {LEAST_SHARE:.0%} must")
+
+
+def operations(history: History) -> Counter[bool]:
+    """How many operations outside of fault windows worked (True), and how many did not."""
     worked: Counter[bool] = Counter()
     faults = _FaultTimes(history.faults)
     for call in history.clients.calls:
@@ -32,12 +43,7 @@ def available(history: History) -> Iterator[Finding]:
         is_aborted = any(abort.begin <= end for abort in aborts.get(step.execution, []) if abort.may_have_worked)
         if not is_aborted and not faults.touch(attempt.at, end):
             worked[id(attempt) in applied or not attempt.is_applicable] += 1
-    total = worked.total()
-    if not total:
-        yield Finding("availability", "void: nothing happened outside of the fault windows")
-    elif worked[True] < LEAST_SHARE * total:
-        share = f"{worked[True]:,} of {total:,} operations ({worked[True] / total:.0%})"
-        yield Finding("availability", f"void: {share} outside of the fault windows worked, {LEAST_SHARE:.0%} must")
+    return worked
 
 
 def converged(history: History) -> Iterator[Finding]:
