@@ -15,6 +15,8 @@ from tests.support.fake_app import FakeApp, Received, running_app
 from tests.support.waiting import eventually
 from tests.support.world import World, running_world
 
+pytestmark = pytest.mark.slow
+
 CROWD = 5_000
 EXECUTIONS = 50
 DONE = {"is_done": True}

@@ -22,6 +22,8 @@ from tests.support.fake_app import Received
 from tests.support.waiting import eventually
 from tests.support.world import World, running_world
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT = timedelta(seconds=10)
 QUICK = {"node_timeout_secs": 0.5}
 # Whoever waits for a poll of this length waits longer than any test does.

@@ -3,8 +3,12 @@
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from tests.support.fake_app import Received
 from tests.support.world import running_world
+
+pytestmark = pytest.mark.slow
 
 STEPS = 30
 

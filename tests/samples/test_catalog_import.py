@@ -18,6 +18,8 @@ from sample_apps.serving import Site
 from sample_apps.token_bucket import TokenBucket
 from tests.samples.virtual_run import Lane, VirtualClock, VirtualRun
 
+pytestmark = pytest.mark.slow
+
 AIRPORTS = 28_298
 TOWNS = [{"external_id": f"{number:03}", "name": f"Town {number}"} for number in range(95)]
 FINISHED = {"dataset": "cities", "page_size": 4, "slice": {"start": 0, "stop": 9, "cursor": 9}}

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import httpx
+import pytest
 
 from app_sdk.testing import Attempt, Response, VirtualClock, run_task, run_task_async
 from sample_apps.catalog_import.app import build_app as build_catalog
@@ -11,6 +12,8 @@ from sample_apps.hello import app as hello
 from sample_apps.rate_limited_export.app import build_app as build_export
 from sample_apps.rate_limited_export.upstream import Upstream as ExportTarget
 from sample_apps.token_bucket import TokenBucket
+
+pytestmark = pytest.mark.slow
 
 
 def test_hello() -> None:
