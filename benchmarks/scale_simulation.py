@@ -1,6 +1,6 @@
 """How far one PostgreSQL goes: a simulation of nodes, group commits and a database, for docs/scale.md.
 
-    python benchmarks/scale_simulation.py [--commit-us 580] [--step-us 130] [--node-us 500] [--disk-ms 1.0]
+    python benchmarks/scale_simulation.py [--commit-us 650] [--step-us 144] [--node-us 620] [--disk-ms 1.0]
         [--mutating 0.1]
 
 The costs come from benchmarks/scale.py: CPU of PostgreSQL for each commit and for each step in it, CPU of a node for
@@ -166,9 +166,9 @@ def rate(costs: Costs, *, nodes: int, cores: int, apps: int, secs: float = 3.0) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--commit-us", type=float, default=580)
-    parser.add_argument("--step-us", type=float, default=130)
-    parser.add_argument("--node-us", type=float, default=500)
+    parser.add_argument("--commit-us", type=float, default=650)
+    parser.add_argument("--step-us", type=float, default=144)
+    parser.add_argument("--node-us", type=float, default=620)
     parser.add_argument("--disk-ms", type=float, default=1.0)
     parser.add_argument("--mutating", type=float, default=0.1)
     parser.add_argument("--secs", type=float, default=3.0)
