@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from app_sdk.protocol import strict_json
 from app_sdk.protocol.strict_json import JsonValue
+from orchestrator.domain.beginning import as_object
 from orchestrator.domain.classify import Unanswered
 from orchestrator.domain.execution import Execution
 from orchestrator.domain.imports import batch_key
@@ -175,12 +176,6 @@ def _telling(
 
 def _merge_output(tx: Transaction, pk: int, worker_id: int, output: dict[str, JsonValue]) -> None:
     whole, own = (
-        strict_json.dumps({**_object(text), **output}).decode() for text in executions.outputs(tx, pk, worker_id)
+        strict_json.dumps({**as_object(text), **output}).decode() for text in executions.outputs(tx, pk, worker_id)
     )
     executions.set_outputs(tx, pk, worker_id, whole=whole, own=own)
-
-
-def _object(text: str | None) -> dict[str, JsonValue]:
-    value = strict_json.loads(text.encode()) if text else {}
-    assert isinstance(value, dict)
-    return value
