@@ -35,6 +35,9 @@ from tests.support.server import free_port
 DISK_MIB = {"sqlite": 32, "postgresql": 640}
 FELT_SECS = 60.0
 REST_SECS = 300.0
+# What was in flight is fenced or applied by then; after that everything must work for a while.
+FELT_AFTER_SECS = 1.0
+CALM_SECS = 0.5
 ENOUGH_UNFINISHED = 30
 _PLAN = {"helpers": 9, "rounds": 1, "steps": 4, "items": 20, "keys": 2, "think_secs": 0.005}
 
@@ -140,9 +143,9 @@ def _fill_and_free(filling: _Filling, disk: _Disk, dice: random.Random) -> None:
     filling.go_on()
     # One more, so that there is a call to be waited for.
     assert filling.launch()
-    filling.stage.faults.note(began - 0.1, now() + 1, "disk full")
+    filling.stage.faults.note(began - 0.1, now() + FELT_AFTER_SECS, "disk full")
     filling.outcome.faults["disk full"] += 1
-    time.sleep(1.5)
+    time.sleep(FELT_AFTER_SECS + CALM_SECS)
 
 
 @contextmanager

@@ -116,13 +116,14 @@ def _kills(outcomes: Sequence[Outcome]) -> str:
 
 def _storm(outcome: Outcome) -> str:
     rows = [(what, f"{count:,}") for what, count in sorted(outcome.faults.items())]
-    counts = outcome.counts
+    counts, kills = outcome.counts, outcome.faults["kill -9 of a node"]
     rows.append(("backends terminated in those phases", f"{counts['terminated backends']:,}"))
     return "\n\n".join(
         [
             "## The storm: three nodes on one PostgreSQL",
             f"{counts['steps']:,} steps of {counts['executions']:,} executions "
-            f"in {outcome.took_secs / 60:.0f} minutes: "
+            f"in {outcome.took_secs / 60:.0f} minutes; "
+            f"a node was killed every {outcome.took_secs / max(kills, 1):.1f} s, and what else there is fell between. "
             f"{counts['requests']:,} calls, {counts['lost']:,} lost, {counts['fenced']:,} fenced, "
             f"{counts['unused answers']:,} answers not used. "
             f"{_share(outcome.worked, outcome.operations)} of {outcome.operations:,} operations outside of fault "

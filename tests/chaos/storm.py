@@ -39,7 +39,10 @@ _BACKENDS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'orchestr
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How large a storm is: a node is killed every `kill_every_secs`; a phase lasts `phase_secs`."""
+    """How large a storm is. A node is killed every `kill_every_secs`; what a disaster delays is caught up on.
+
+    A phase of a disaster lasts `phase_secs`.
+    """
 
     steps: int
     open_at_once: int
@@ -152,19 +155,22 @@ class _Storm:
     def rage(self, load: Load) -> None:
         """Disasters, each at least once, and kills between them, for as long as there is load."""
         until = now() + LONGEST_SECS
+        self.next_kill = now() + self.size.kill_every_secs
         while True:
             for disaster in self.disasters():
                 assert now() < until, "the storm takes too long"
                 self.calm()
                 disaster()
-                self.kill_one()
             if load.has_enough:
                 return
 
     def calm(self) -> None:
-        """Let some seconds pass in which everything must work."""
-        self.next_kill = max(self.next_kill, now()) + self.size.kill_every_secs
-        while now() < self.next_kill - self.size.kill_every_secs / 2:
+        """Let some seconds pass in which everything must work, but for the kills that are due by now."""
+        until = now() + self.size.kill_every_secs / 2
+        while now() < until or self.next_kill <= now():
+            if self.next_kill <= now():
+                self.kill_one()
+                self.next_kill += self.size.kill_every_secs
             time.sleep(0.1)
 
 
