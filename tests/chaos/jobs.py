@@ -13,17 +13,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.chaos import disk_full, kill_matrix, slots, storm
+from tests.chaos import disk_full, kill_matrix, simulated, slots, storm
 from tests.chaos.databases import KINDS, Kind
 from tests.chaos.failpoints import POINTS
 from tests.chaos.outcome import Outcome
 
-SCENARIOS = ("kill", "storm", "slots", "disk")
+SCENARIOS = ("kill", "storm", "slots", "disk", "seeds", "bugs")
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`amount`: kills at each point, steps of a storm, schedules, or times that the disk fills up."""
+    """`amount`: kills at each point, steps of a storm, schedules, times that the disk fills up, or simulated seeds."""
 
     scenario: str
     database: Kind
@@ -45,21 +45,25 @@ _RUN: dict[str, Callable[[Job, Path], Outcome]] = {
     "storm": lambda job, at: storm.run(storm.Size.of(job.amount), job.seed, at),
     "slots": lambda job, at: slots.run(job.amount, job.seed, at),
     "disk": lambda job, at: disk_full.run(job.database, job.amount, job.seed, at),
+    "seeds": lambda job, at: simulated.seeds(job.amount, job.seed, at),
+    "bugs": lambda job, at: simulated.bugs(job.amount, job.seed, at),
 }
 
 
 def long_form(seed: int) -> list[Job]:
-    """At least 2,400 kills at the twelve points on both databases, and a storm of 200,000 steps."""
+    """At least 2,400 kills at the twelve points on both databases, a storm of 200,000 steps, and 10,000 seeds."""
     return [
         Job("storm", "postgresql", 200_000, seed),
         *(Job("kill", kind, 100, seed, (point,)) for kind in KINDS for point in POINTS),
         Job("slots", "postgresql", 1000, seed),
         *(Job("disk", kind, 20, seed) for kind in KINDS),
+        Job("seeds", "sqlite", 10_000, seed),
+        Job("bugs", "sqlite", 10_000, seed),
     ]
 
 
 def short_form(seed: int) -> list[Job]:
-    """Each scenario once, in about a minute on two cores."""
+    """Each scenario of real faults once, in about a minute on two cores; the simulation has its own short form."""
     return [
         Job("storm", "postgresql", 2000, seed),
         *(Job("kill", kind, 1, seed, tuple(POINTS)) for kind in KINDS),
