@@ -6,7 +6,7 @@ The input of worker 0 is the plan, all of it optional:
     rounds       how often it spawns them anew, each time for `steps` more (1)
     steps        how many steps each does (10)
     items        how many items each step imports (2)
-    keys         how many keys of its own a worker sets, in turn (1)
+    keys         how many keys of its own a worker sets, in turn (1); worker 0 deletes those of its helpers at its end
     delay_secs   what it asks to wait between its steps (0)
     think_secs   what the app takes for each answer (0)
     seed         of the plan's dice (0)
@@ -83,7 +83,7 @@ def _lead(turn: Json, plan: Json) -> Json:
     if round_ and "worker_results" in turn and any(one["status"] != "done" for one in turn["worker_results"].values()):
         return {"is_done": True, "is_error": True, "message": "a helper has not come to its end"}
     if round_ == int(plan.get("rounds", 1)):
-        return {"is_done": True, "message": f"{round_} rounds", **_mutations(turn, {"leaders": 1})}
+        return {"is_done": True, "message": f"{round_} rounds", **_tidied(turn, plan)}
     helpers = [
         {"worker_id": worker_id, "initial_state": {"plan": plan, "left": plan.get("steps", 10), "round": round_}}
         for worker_id in range(1, int(plan["helpers"]) + 1)
@@ -117,14 +117,29 @@ def _work(turn: Json, plan: Json) -> Json:
     return answer
 
 
+def _tidied(turn: Json, plan: Json) -> Json:
+    """Delete what the helpers have set: the app state is sent with every call, and must not grow with each launch."""
+    last = _mutations(turn, {"leaders": 1})
+    last["app_state_mutations"] += [
+        {"operation": "delete", "key": _own_key(turn["task_exec_id"], worker_id, key)}
+        for worker_id in range(1, int(plan["helpers"]) + 1)
+        for key in range(plan.get("keys", 1))
+    ]
+    return last
+
+
 def _mutations(turn: Json, counts: dict[str, int], keys: int = 0) -> Json:
-    own = f"{turn['task_exec_id']}/{turn['worker_id']}/{turn['step'] % keys}" if keys else None
+    own = _own_key(turn["task_exec_id"], turn["worker_id"], turn["step"] % keys) if keys else None
     mutations: list[Json] = [{"operation": "increment", "key": key, "value": by} for key, by in counts.items()]
     if own is not None:
         mutations.append({"operation": "set", "key": own, "value": turn["step"]})
         # A key that all write: the last one wins.
         mutations.append({"operation": "set", "key": "latest", "value": _place(turn)})
     return {"app_state_mutations": mutations}
+
+
+def _own_key(execution_id: str, worker_id: int, number: int) -> str:
+    return f"{execution_id}/{worker_id}/{number}"
 
 
 def _place(turn: Json) -> str:
