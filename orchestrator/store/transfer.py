@@ -21,13 +21,9 @@ from sqlmodel import SQLModel
 
 from orchestrator.domain.errors import Conflict, DatabaseBusy, DatabaseUnavailable
 from orchestrator.store import tables, tables_records
-from orchestrator.store.database import (
-    DRIVER_ERRORS,
-    DatabaseOptions,
-    is_unavailable,
-    sqlite_engine,
-)
+from orchestrator.store.database import DatabaseOptions, sqlite_engine
 from orchestrator.store.dialect import Dialect
+from orchestrator.store.faults import DRIVER_ERRORS, is_unavailable
 from orchestrator.store.postgresql_connections import APPLICATION_NAME
 from orchestrator.store.transaction import Transaction
 
@@ -229,12 +225,12 @@ def explained(name: str, table: str = "") -> Iterator[None]:
         original = getattr(error, "orig", None) or error
         if isinstance(original, psycopg.errors.LockNotAvailable):
             raise DatabaseBusy(f"somebody is writing to the {name}") from error
+        if isinstance(original, _FORBIDDEN):
+            raise Conflict(f"the {name} does not allow what a copy does: {original}") from error
         if is_unavailable(error):
             raise DatabaseUnavailable(f"the {name} is not available: {original}") from error
         if table and isinstance(original, psycopg.DataError | psycopg.IntegrityError | sqlite3.IntegrityError):
             raise Conflict(f"the {name} refuses a row of {table}: {original}") from error
-        if isinstance(original, _FORBIDDEN):
-            raise Conflict(f"the {name} does not allow what a copy does: {original}") from error
         raise
 
 
