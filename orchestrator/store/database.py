@@ -27,12 +27,15 @@ from orchestrator.store import sqlite_upkeep
 from orchestrator.store.dialect import Dialect
 from orchestrator.store.faults import DRIVER_ERRORS, READ_ONLY, is_unavailable, sqlstate
 from orchestrator.store.postgresql_connections import driver_url, postgresql_engine
+from orchestrator.store.postgresql_network import hang_up
 from orchestrator.store.transaction import Clock, Transaction
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 SERIALIZATION_TRIES = 5
+# Nothing of ours that is worth waiting for takes longer.
+CLOSE_SECS = 5.0
 # A unique key that another transaction has taken meanwhile: tried again, the use case sees it and can say so.
 _RETRYABLE = frozenset({"40001", "40P01", "23505"})
 
@@ -81,6 +84,7 @@ class Database:
         self._connections: list[Connection] = []
         self._sqlite_path = options.sqlite_path
         self._opening = threading.Lock()
+        self._is_closing = False
         if self.dialect is Dialect.SQLITE:
             self._writer_engine = sqlite_engine(options, query_only=False)
             self._reader_engine = sqlite_engine(options, query_only=True)
@@ -106,7 +110,7 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._writers, self._tend_file)
 
     async def close(self) -> None:
-        """Wait for the transactions in progress, then close every connection."""
+        """Wait for the transactions in progress, to PostgreSQL for CLOSE_SECS at most; then close every connection."""
         await asyncio.get_running_loop().run_in_executor(None, self._close)
 
     async def _run(self, threads: ThreadPoolExecutor, engine: Engine, work: Callable[[Transaction], T]) -> T:
@@ -160,9 +164,12 @@ class Database:
     def _connection(self, engine: Engine) -> Connection:
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = engine.connect()
+            self._refuse_if_closing()
+            connection = engine.connect()
             with self._opening:
                 self._connections.append(connection)
+            self._refuse_if_closing()
+            self._local.connection = connection
         return connection
 
     def _drop_if_broken(self, connection: Connection) -> bool:
@@ -180,13 +187,31 @@ class Database:
         connection.close()
 
     def _close(self) -> None:
+        impatience = threading.Timer(CLOSE_SECS, self._hang_up)
+        if self.dialect is Dialect.POSTGRESQL:
+            impatience.start()
         self._readers.shutdown()
         self._writers.shutdown()
+        impatience.cancel()
         for connection in self._connections:
             connection.close()
         self._connections.clear()
         self._reader_engine.dispose()
         self._writer_engine.dispose()
+
+    def _hang_up(self) -> None:
+        """End what is still under way on the connections; no new one is used."""
+        with self._opening:
+            self._is_closing = True
+            for connection in self._connections:
+                if not connection.closed and not connection.invalidated:
+                    raw = connection.connection.driver_connection
+                    assert isinstance(raw, psycopg.Connection)
+                    hang_up(raw)
+
+    def _refuse_if_closing(self) -> None:
+        if self._is_closing:
+            raise DatabaseUnavailable("the database is not available: it is being closed")
 
 
 def _is_lost(connection: Connection) -> bool:

@@ -25,6 +25,7 @@ from orchestrator.store.database import DatabaseOptions, sqlite_engine
 from orchestrator.store.dialect import Dialect
 from orchestrator.store.faults import DRIVER_ERRORS, is_unavailable
 from orchestrator.store.postgresql_connections import APPLICATION_NAME
+from orchestrator.store.postgresql_network import network_timeouts
 from orchestrator.store.transaction import Transaction
 
 FILLED = (tables, tables_records)  # importing them is what fills the metadata
@@ -236,7 +237,8 @@ def explained(name: str, table: str = "") -> Iterator[None]:
 
 def _unhurried_engine(options: DatabaseOptions) -> Engine:
     # One snapshot for all tables.
-    connect_args = {"options": _UNHURRIED, "application_name": f"{APPLICATION_NAME}-copy"}
+    connect_args: dict[str, Any] = {"options": _UNHURRIED, "application_name": f"{APPLICATION_NAME}-copy"}
+    connect_args |= network_timeouts(options.url)
     return create_engine(
         options.driver_url, poolclass=NullPool, isolation_level="REPEATABLE READ", connect_args=connect_args
     )
