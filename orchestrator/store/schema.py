@@ -57,8 +57,11 @@ def newest() -> str:
     return revision
 
 
-def check(options: DatabaseOptions) -> None:
-    """Raises DatabaseOutdated unless the database is at this version's revision, or at one that serves it too."""
+def check(options: DatabaseOptions, *, whole: bool = False) -> None:
+    """Raises DatabaseOutdated unless the database is at this version's revision, or at one that serves it too.
+
+    `whole`: the work takes every column there is, so a newer schema that serves this version will not do.
+    """
     with connected(options) as connection:
         found, wanted = MigrationContext.configure(connection).get_current_revision(), newest()
         if found == wanted:
@@ -67,6 +70,11 @@ def check(options: DatabaseOptions) -> None:
             raise DatabaseOutdated(
                 f"the database is at revision {found or 'none'}, this version needs {wanted}: "
                 "run `orchestrator db upgrade`"
+            )
+        if whole:
+            raise DatabaseOutdated(
+                f"the database is at revision {found}, of a newer version, and this one ({wanted}) does not know all "
+                "that is in it: run the newer version"
             )
         _check_served(connection, found)
 
