@@ -31,7 +31,11 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", help="The setting
 
 @app.command("upgrade")
 def upgrade(data_dir: DataDirOption = None, database: DatabaseOption = None, config: ConfigOption = None) -> None:
-    """Bring the schema to this version's; what is there stays. No server may be running."""
+    """Bring the schema to this version's; what is there stays.
+
+    On PostgreSQL while nodes run: they go on, and are replaced one by one afterwards. On SQLite the server, which does
+    this by itself at its start, must not be running.
+    """
     settings = _settings(data_dir, database, config)
     revision = _run(lambda: upgrade_database(settings))
     say(f"The database is at revision {revision}.")
@@ -44,7 +48,7 @@ def check(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check that the schema is this version's; nothing is changed. No server may be running."""
+    """Check that this version can work with the schema; nothing is changed. On SQLite no server may be running."""
     settings = _settings(data_dir, database, config)
     revision = _run(lambda: check_database(settings))
     if as_json:

@@ -23,6 +23,7 @@ from orchestrator.service.definitions import Definitions
 from orchestrator.service.report import Report, refused, report
 from orchestrator.service.vault import Vault
 from orchestrator.store.database import Database
+from orchestrator.store.faults import is_of_data
 
 LARGE_ANSWER_BYTES = 256 * 1024
 
@@ -204,7 +205,12 @@ class Dispatcher(Loop):
         return [applied.renewed.get(position) for position in range(len(reports))]
 
     async def _apply_refused(self, one: Report, error: Exception) -> Claim | None:
-        """The database refuses this answer even on its own: that is recorded, and the worker fails."""
+        """The database refuses this answer even on its own: that is recorded, and the worker fails.
+
+        Raises the error if the answer is not to blame: the step is then called again.
+        """
+        if not is_of_data(error):
+            raise error
         self._log.error("an answer could not be stored", execution=one.claim.execution_id, error=repr(error))
         [renewed] = await self._apply([refused(one, f"the database refuses it: {error}")])
         return renewed

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from orchestrator.domain.errors import DatabaseOutdated, Invalid, WrongMasterKey
@@ -17,6 +18,9 @@ from orchestrator.store import schema, transfer
 from orchestrator.store.database import DatabaseOptions
 from orchestrator.store.dialect import Dialect
 from orchestrator.store.transfer import Side
+
+# A node may have another `engine.node_timeout_secs` than we are told, and give its signs of life more seldom.
+FRESH = timedelta(minutes=1)
 
 __all__ = ["Moved", "Progress", "copy_database"]
 
@@ -57,11 +61,11 @@ def _at_rest(settings: Settings, name: str, *, for_writing: bool) -> Iterator[Si
     options = database_options(settings)
     with sole_use(options):
         try:
-            schema.check(options)
+            schema.check(options, whole=True)
         except DatabaseOutdated as error:
             raise DatabaseOutdated(f"the {name}, {options.shown_url}: {error.message}") from error
         with transfer.opened(options, name, for_writing=for_writing) as side:
-            side.keep_still()
+            side.keep_still(max(timedelta(seconds=settings.engine.node_timeout_secs), FRESH))
             yield side
 
 

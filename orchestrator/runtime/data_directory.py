@@ -27,7 +27,8 @@ def sole_use(options: DatabaseOptions) -> Iterator[None]:
     if options.dialect is Dialect.POSTGRESQL:
         yield
         return
-    path = options.sqlite_path.with_suffix(".lock")
+    # One lock for one file: a symbolic link to it leads to the same one.
+    path = options.sqlite_path.resolve().with_suffix(".lock")
     make_directory(path.parent)
     with path.open("a") as file:
         try:

@@ -1,16 +1,23 @@
 """The built-in collector: takes in signed import batches, each once, and lets people list the items."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app_sdk.protocol import strict_json
 from app_sdk.protocol.signing import RMD_HEADER, SignatureError, verify
-from orchestrator.domain.errors import Invalid, Unauthenticated
+from orchestrator.domain.errors import Invalid
 from orchestrator.service.paging import Page, Slice, cut
 from orchestrator.store import collected
 from orchestrator.store.clock import to_micros
 from orchestrator.store.collected import CollectedView
 from orchestrator.store.transaction import Transaction
+
+# The engine sends at most 250.
+MOST_ITEMS = 10_000
+_WORKSPACE_NAME = b'"workspace_id"'
+# No id has a character that JSON must escape.
+_WORKSPACE = re.compile(rb'"workspace_id"\s*:\s*"([^"\\\x00-\x1f]{1,200})"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +26,25 @@ class Batch:
 
     workspace_id: str
     items: Sequence[tuple[str, str]]
+
+
+def named_workspaces(body: bytes) -> list[str]:
+    """The ids that may be the batch's `workspace_id`, found without reading it: the first and the last of that name.
+
+    An item may have a field of this name too; but before the items, or after them, comes the batch's own.
+    """
+    at = [body.find(_WORKSPACE_NAME), body.rfind(_WORKSPACE_NAME)]
+    found = [match for match in (_WORKSPACE.match(body, start) for start in at if start >= 0) if match]
+    return list(dict.fromkeys(match[1].decode(errors="replace") for match in found))
+
+
+def is_signed(secret: str, signature: str, body: bytes) -> bool:
+    """Whether the signature is that of the raw body with the workspace's secret."""
+    try:
+        verify(secret, {RMD_HEADER: signature}, body, now=0)
+    except SignatureError:
+        return False
+    return True
 
 
 def read_batch(body: bytes) -> Batch:
@@ -31,17 +57,9 @@ def read_batch(body: bytes) -> Batch:
         raise Invalid("write the id of the workspace", field="$.workspace_id")
     if not isinstance(items, list):
         raise Invalid("write a list of items", field="$.items")
+    if len(items) > MOST_ITEMS:
+        raise Invalid(f"a batch may have {MOST_ITEMS:,} items, not {len(items):,}", field="$.items")
     return Batch(workspace_id, [_item(item, position) for position, item in enumerate(items)])
-
-
-def check_signature(secret: str, body: bytes, signature: str | None) -> None:
-    """Raises Unauthenticated unless the signature is that of the raw body with the workspace's secret."""
-    if signature is None:
-        raise Unauthenticated(f"sign the body with the workspace's secret, in {RMD_HEADER}")
-    try:
-        verify(secret, {RMD_HEADER: signature}, body, now=0)
-    except SignatureError as error:
-        raise Unauthenticated(str(error)) from None
 
 
 def take_in(tx: Transaction, batch: Batch, key: str) -> bool:

@@ -1,4 +1,4 @@
-"""The ledger of a schedule: what became of each of its slots, exactly one entry for each."""
+"""The ledger of a schedule: what became of its slots, each in exactly one entry."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

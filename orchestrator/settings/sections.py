@@ -50,6 +50,13 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 OptionalHttpUrl = Annotated[Annotated[str, AfterValidator(_http_url)] | None, BeforeValidator(_empty_is_none)]
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_empty_is_none), Field(repr=False)]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_split_at_commas)]
@@ -78,12 +85,12 @@ class ServerSettings(Section):
         return value.expanduser()
 
     @property
-    def is_loopback(self) -> bool:
-        """Whether nobody but this machine can reach the server."""
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+    def is_of_one_machine(self) -> bool:
+        """Whether nobody but this machine can reach the API that the server works for: directly, or through a proxy."""
+        # A node of the role `engine` listens for its health only; who can reach the API it cannot tell.
+        if self.role == "engine" or not _is_loopback(self.host):
+            return False
+        return self.public_url is None or _is_loopback(urlsplit(self.public_url).hostname or "")
 
     def url(self, bound_port: int | None = None) -> str:
         """The address at which apps reach the server; `bound_port` is the real one where `port` is 0."""
@@ -238,4 +245,4 @@ class Settings(BaseSettings):
     def private_addresses_allowed(self) -> bool:
         """Whether apps may live at private addresses: by default only while nobody else reaches us."""
         allowed = self.webhook.allow_private_addresses
-        return self.server.is_loopback if allowed is None else allowed
+        return self.server.is_of_one_machine if allowed is None else allowed

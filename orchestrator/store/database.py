@@ -20,34 +20,24 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import psycopg
 from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.store import sqlite_upkeep
 from orchestrator.store.dialect import Dialect
+from orchestrator.store.faults import DRIVER_ERRORS, READ_ONLY, is_unavailable, sqlstate
 from orchestrator.store.postgresql_connections import driver_url, postgresql_engine
+from orchestrator.store.postgresql_network import hang_up
 from orchestrator.store.transaction import Clock, Transaction
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 SERIALIZATION_TRIES = 5
+# Nothing of ours that is worth waiting for takes longer.
+CLOSE_SECS = 5.0
 # A unique key that another transaction has taken meanwhile: tried again, the use case sees it and can say so.
 _RETRYABLE = frozenset({"40001", "40P01", "23505"})
-_SQLITE_UNAVAILABLE = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_READONLY,
-    }
-)
-DRIVER_ERRORS = (DBAPIError, psycopg.Error, sqlite3.Error)
-# Connection, resources, object in use, operator intervention, system error: the data are not to blame.
-_UNAVAILABLE_CLASSES = frozenset({"08", "40", "53", "55", "57", "58"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +84,7 @@ class Database:
         self._connections: list[Connection] = []
         self._sqlite_path = options.sqlite_path
         self._opening = threading.Lock()
+        self._is_closing = False
         if self.dialect is Dialect.SQLITE:
             self._writer_engine = sqlite_engine(options, query_only=False)
             self._reader_engine = sqlite_engine(options, query_only=True)
@@ -119,7 +110,7 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._writers, self._tend_file)
 
     async def close(self) -> None:
-        """Wait for the transactions in progress, then close every connection."""
+        """Wait for the transactions in progress, to PostgreSQL for CLOSE_SECS at most; then close every connection."""
         await asyncio.get_running_loop().run_in_executor(None, self._close)
 
     async def _run(self, threads: ThreadPoolExecutor, engine: Engine, work: Callable[[Transaction], T]) -> T:
@@ -134,7 +125,7 @@ class Database:
                 if not tries_left:
                     raise DatabaseUnavailable(f"the database is not available: {lost.__cause__}") from lost
             except DRIVER_ERRORS as error:
-                if _sqlstate(error) in _RETRYABLE and tries_left:
+                if sqlstate(error) in _RETRYABLE and tries_left:
                     continue
                 if is_unavailable(error):
                     raise DatabaseUnavailable(f"the database is not available: {error}") from error
@@ -154,6 +145,9 @@ class Database:
         except DRIVER_ERRORS as error:
             if self._drop_if_broken(connection) and not is_committing:
                 raise _ConnectionLost from error
+            if sqlstate(error) == READ_ONLY:
+                # A standby, since a failover: the next connection may find the new primary, this one never will.
+                self._drop(connection)
             raise
         finally:
             if transaction is not None and not connection.closed:
@@ -170,30 +164,54 @@ class Database:
     def _connection(self, engine: Engine) -> Connection:
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = engine.connect()
+            self._refuse_if_closing()
+            connection = engine.connect()
             with self._opening:
                 self._connections.append(connection)
+            self._refuse_if_closing()
+            self._local.connection = connection
         return connection
 
     def _drop_if_broken(self, connection: Connection) -> bool:
         """Let go of a connection to PostgreSQL that was lost; True if it was."""
         if self.dialect is Dialect.SQLITE or not _is_lost(connection):
             return False
+        self._drop(connection)
+        return True
+
+    def _drop(self, connection: Connection) -> None:
         self._local.connection = None
         with self._opening:
             self._connections.remove(connection)
         connection.invalidate()
         connection.close()
-        return True
 
     def _close(self) -> None:
+        impatience = threading.Timer(CLOSE_SECS, self._hang_up)
+        if self.dialect is Dialect.POSTGRESQL:
+            impatience.start()
         self._readers.shutdown()
         self._writers.shutdown()
+        impatience.cancel()
         for connection in self._connections:
             connection.close()
         self._connections.clear()
         self._reader_engine.dispose()
         self._writer_engine.dispose()
+
+    def _hang_up(self) -> None:
+        """End what is still under way on the connections; no new one is used."""
+        with self._opening:
+            self._is_closing = True
+            for connection in self._connections:
+                if not connection.closed and not connection.invalidated:
+                    raw = connection.connection.driver_connection
+                    assert isinstance(raw, psycopg.Connection)
+                    hang_up(raw)
+
+    def _refuse_if_closing(self) -> None:
+        if self._is_closing:
+            raise DatabaseUnavailable("the database is not available: it is being closed")
 
 
 def _is_lost(connection: Connection) -> bool:
@@ -202,23 +220,6 @@ def _is_lost(connection: Connection) -> bool:
         return True
     raw = connection.connection.driver_connection
     return not isinstance(raw, psycopg.Connection) or raw.broken or raw.closed
-
-
-def _sqlstate(error: Exception) -> str | None:
-    original = error.orig if isinstance(error, DBAPIError) else error
-    return getattr(original, "sqlstate", None)
-
-
-def is_unavailable(error: Exception) -> bool:
-    """Whether the database is away, full or overloaded, rather than the data or the statement wrong."""
-    original = error.orig if isinstance(error, DBAPIError) else error
-    if isinstance(original, sqlite3.OperationalError):
-        # Without a code from the file system or the locks it is our own SQL that is wrong.
-        return getattr(original, "sqlite_errorcode", 0) & 0xFF in _SQLITE_UNAVAILABLE
-    sqlstate = _sqlstate(error)
-    if sqlstate is None:
-        return isinstance(original, psycopg.OperationalError | psycopg.InterfaceError)
-    return sqlstate[:2] in _UNAVAILABLE_CLASSES
 
 
 def sqlite_engine(options: DatabaseOptions, *, query_only: bool) -> Engine:

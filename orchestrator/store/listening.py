@@ -6,16 +6,17 @@ whole database at its commit, so it never joins a transaction that does work.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 
 from orchestrator.domain.errors import DatabaseUnavailable
+from orchestrator.store.postgresql_network import BoundedAsyncConnection, network_timeouts
 from orchestrator.store.transaction import Transaction
 
 CHANNEL = "orchestrator_wake"
 # How long a connection may be silent before it is asked whether it still stands.
 PROBE_SECS = 30.0
-_CONNECT_SECS = 10
 _LISTENING = "SELECT pg_listening_channels()"
 
 
@@ -32,7 +33,8 @@ def notify(tx: Transaction) -> None:
 async def listening(url: str) -> AsyncIterator[AsyncIterator[None]]:
     """Listen; what is entered yields once for each notice. Raises DatabaseUnavailable, ListenUnsupported."""
     try:
-        connection = await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=_CONNECT_SECS)
+        timeouts: dict[str, Any] = dict(network_timeouts(url))
+        connection = await BoundedAsyncConnection.connect(url, autocommit=True, **timeouts)
         async with connection:
             await connection.execute(f"LISTEN {CHANNEL}")
             # Asked in a statement of its own: a transaction pooler answers it on another connection, or a reset one.
@@ -44,7 +46,7 @@ async def listening(url: str) -> AsyncIterator[AsyncIterator[None]]:
         raise DatabaseUnavailable(f"the database is not available: {error}") from error
 
 
-async def _notices(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> AsyncIterator[None]:
+async def _notices(connection: BoundedAsyncConnection) -> AsyncIterator[None]:
     while True:
         async for _ in connection.notifies(timeout=PROBE_SECS):
             yield

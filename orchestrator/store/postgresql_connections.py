@@ -13,6 +13,8 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import NullPool
 
+from orchestrator.store.postgresql_network import BoundedConnection, network_timeouts
+
 # What PostgreSQL shows of a server's connections; `db copy` looks for it.
 APPLICATION_NAME = "orchestrator"
 _POOLED = "pooled"
@@ -32,6 +34,10 @@ _SET_LOCAL = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in _SETTI
 def postgresql_engine(url: str) -> Engine:
     """An engine for a postgresql:// URL whose connections cannot be stuck for long."""
     engine = plain_engine(url)
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: object, _record: object, arguments: Any, parameters: Any) -> BoundedConnection:
+        return BoundedConnection.connect(*arguments, **parameters)
 
     @event.listens_for(engine, "connect")
     def configure(raw: Any, record: Any) -> None:
@@ -56,7 +62,7 @@ def plain_engine(url: str) -> Engine:
     return create_engine(
         driver_url(url),
         poolclass=NullPool,
-        connect_args={"fallback_application_name": APPLICATION_NAME},
+        connect_args={"fallback_application_name": APPLICATION_NAME, **network_timeouts(url)},
     )
 
 

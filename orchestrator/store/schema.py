@@ -5,6 +5,7 @@ later (contract). So it lists in `serves` the revisions whose programs may go on
 nodes of two versions share a database while they are replaced one by one.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,17 +23,43 @@ from orchestrator.domain.errors import DatabaseOutdated, DatabaseUnavailable
 from orchestrator.store import sqlite_upkeep
 from orchestrator.store.database import DatabaseOptions
 from orchestrator.store.dialect import Dialect
+from orchestrator.store.faults import sqlstate
 from orchestrator.store.postgresql_connections import plain_engine
 
+# A statement of ours waits no longer than 10 s for a lock, and must find the one before it gone by then.
+LOCK_PATIENCE_MS = 2_000
+LOCK_TRIES = 10
+PAUSE_SECS = 2.0
+_LOCK_NOT_AVAILABLE = "55P03"
+
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class _LockedOut(DatabaseUnavailable):
+    """Others hold a lock that the work needs."""
 
 
 def upgrade(options: DatabaseOptions) -> None:
     """Bring the schema to this version's; safe to run again. Raises DatabaseUnavailable, DatabaseOutdated.
 
-    A newer schema that serves this version too is left as it is.
+    A newer schema that serves this version too is left as it is. On PostgreSQL, where nodes go on meanwhile, it gives
+    way when it does not get a lock, and tries again: whoever comes after would queue behind it.
     """
+    for tries_left in reversed(range(LOCK_TRIES)):
+        try:
+            _upgrade(options)
+        except _LockedOut:
+            if not tries_left:
+                raise
+            time.sleep(PAUSE_SECS)
+        else:
+            return
+
+
+def _upgrade(options: DatabaseOptions) -> None:
     with connected(options) as connection:
+        if options.dialect is Dialect.POSTGRESQL:
+            connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_PATIENCE_MS}ms'"))
         found = MigrationContext.configure(connection).get_current_revision()
         if found is not None and found not in _known():
             _check_served(connection, found)
@@ -57,8 +84,11 @@ def newest() -> str:
     return revision
 
 
-def check(options: DatabaseOptions) -> None:
-    """Raises DatabaseOutdated unless the database is at this version's revision, or at one that serves it too."""
+def check(options: DatabaseOptions, *, whole: bool = False) -> None:
+    """Raises DatabaseOutdated unless the database is at this version's revision, or at one that serves it too.
+
+    `whole`: the work takes every column there is, so a newer schema that serves this version will not do.
+    """
     with connected(options) as connection:
         found, wanted = MigrationContext.configure(connection).get_current_revision(), newest()
         if found == wanted:
@@ -67,6 +97,11 @@ def check(options: DatabaseOptions) -> None:
             raise DatabaseOutdated(
                 f"the database is at revision {found or 'none'}, this version needs {wanted}: "
                 "run `orchestrator db upgrade`"
+            )
+        if whole:
+            raise DatabaseOutdated(
+                f"the database is at revision {found}, of a newer version, and this one ({wanted}) does not know all "
+                "that is in it: run the newer version"
             )
         _check_served(connection, found)
 
@@ -106,6 +141,11 @@ def connected(options: DatabaseOptions) -> Iterator[Connection]:
         with engine.begin() as connection:
             yield connection
     except OperationalError as error:
+        if sqlstate(error) == _LOCK_NOT_AVAILABLE:
+            raise _LockedOut(
+                "another transaction holds a lock that the change of the schema needs, and nothing was changed: look "
+                "for a long one in pg_stat_activity, and try again"
+            ) from error
         raise DatabaseUnavailable(f"the database is not available: {error.orig}") from error
     finally:
         engine.dispose()

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import blake2b
 from typing import Any
 
@@ -20,25 +21,24 @@ from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
 from orchestrator.domain.errors import Conflict, DatabaseBusy, DatabaseUnavailable
-from orchestrator.store import tables, tables_records
-from orchestrator.store.database import (
-    DRIVER_ERRORS,
-    DatabaseOptions,
-    is_unavailable,
-    sqlite_engine,
-)
+from orchestrator.store import nodes, tables, tables_records
+from orchestrator.store.clock import to_micros
+from orchestrator.store.database import DatabaseOptions, sqlite_engine
 from orchestrator.store.dialect import Dialect
+from orchestrator.store.faults import DRIVER_ERRORS, is_unavailable
 from orchestrator.store.postgresql_connections import APPLICATION_NAME
+from orchestrator.store.postgresql_network import network_timeouts
 from orchestrator.store.transaction import Transaction
 
 FILLED = (tables, tables_records)  # importing them is what fills the metadata
 LOCK_PATIENCE_SECS = 5
+NO_NODE = ""
 _DIGEST_BYTES = 16
 _DIGESTS = 2 ** (8 * _DIGEST_BYTES)
 # A copy takes as long as it takes; nobody waits for its locks but those that it means to keep out.
 _UNHURRIED = "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c synchronous_commit=on"
 
-_LIVE_NODES = """
+_CONNECTIONS = """
 SELECT count(*) FROM pg_stat_activity
  WHERE datname = current_database() AND application_name = :name AND pid <> pg_backend_pid()"""
 _COLUMN_TYPES = """
@@ -106,8 +106,11 @@ class Side(ABC):
             yield from self._rows(SQLModel.metadata.tables[table])
 
     @abstractmethod
-    def keep_still(self) -> None:
-        """Let nobody write until the end of this transaction. Raises DatabaseBusy if somebody does."""
+    def keep_still(self, fresh: timedelta) -> None:
+        """Let nobody write until the end of this transaction.
+
+        Raises DatabaseBusy if somebody does, or if a node has given a sign of life no longer than `fresh` ago.
+        """
 
     @abstractmethod
     def settle(self) -> None:
@@ -123,7 +126,7 @@ class Side(ABC):
 class SqliteSide(Side):
     """The embedded database; its file lock, which the caller holds, keeps every server out."""
 
-    def keep_still(self) -> None:
+    def keep_still(self, fresh: timedelta) -> None:
         """The file lock does."""
 
     def settle(self) -> None:
@@ -151,15 +154,22 @@ class SqliteSide(Side):
 class PostgresSide(Side):
     """PostgreSQL, through COPY."""
 
-    def keep_still(self) -> None:
+    def keep_still(self, fresh: timedelta) -> None:
         names = ", ".join(all_tables())
         with explained(self.name):
             self.tx.run(f"SET LOCAL lock_timeout = '{LOCK_PATIENCE_SECS}s'")
             # Readers may go on. This comes first: the snapshot is taken when nobody writes any more.
             self.tx.run(f"LOCK TABLE {names} IN EXCLUSIVE MODE")
-            nodes = live_nodes(self.tx)
-        if nodes:
-            raise DatabaseBusy(f"{nodes} connections of a running server are open to the {self.name}")
+            connections = server_connections(self.tx)
+            alive = nodes.others(self.tx, NO_NODE, to_micros(self.tx.now() - fresh))
+        if connections:
+            raise DatabaseBusy(f"{connections} connections of a running server are open to the {self.name}")
+        if alive:
+            # Its connections may have another name than ours have by default.
+            raise DatabaseBusy(
+                f"nodes that gave the {self.name} a sign of life within the last {fresh.total_seconds():g} s, "
+                f"and have not stopped: {alive}"
+            )
 
     def settle(self) -> None:
         with explained(self.name):
@@ -194,9 +204,9 @@ class PostgresSide(Side):
         return [known[column.name] for column in table.columns]
 
 
-def live_nodes(tx: Transaction) -> int:
+def server_connections(tx: Transaction) -> int:
     """How many connections of running servers PostgreSQL sees on this database, this one apart."""
-    [(connections,)] = tx.rows(_LIVE_NODES, name=APPLICATION_NAME)
+    [(connections,)] = tx.rows(_CONNECTIONS, name=APPLICATION_NAME)
     return int(connections)
 
 
@@ -229,18 +239,19 @@ def explained(name: str, table: str = "") -> Iterator[None]:
         original = getattr(error, "orig", None) or error
         if isinstance(original, psycopg.errors.LockNotAvailable):
             raise DatabaseBusy(f"somebody is writing to the {name}") from error
+        if isinstance(original, _FORBIDDEN):
+            raise Conflict(f"the {name} does not allow what a copy does: {original}") from error
         if is_unavailable(error):
             raise DatabaseUnavailable(f"the {name} is not available: {original}") from error
         if table and isinstance(original, psycopg.DataError | psycopg.IntegrityError | sqlite3.IntegrityError):
             raise Conflict(f"the {name} refuses a row of {table}: {original}") from error
-        if isinstance(original, _FORBIDDEN):
-            raise Conflict(f"the {name} does not allow what a copy does: {original}") from error
         raise
 
 
 def _unhurried_engine(options: DatabaseOptions) -> Engine:
     # One snapshot for all tables.
-    connect_args = {"options": _UNHURRIED, "application_name": f"{APPLICATION_NAME}-copy"}
+    connect_args: dict[str, Any] = {"options": _UNHURRIED, "application_name": f"{APPLICATION_NAME}-copy"}
+    connect_args |= network_timeouts(options.url)
     return create_engine(
         options.driver_url, poolclass=NullPool, isolation_level="REPEATABLE READ", connect_args=connect_args
     )

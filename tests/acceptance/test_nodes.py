@@ -64,7 +64,10 @@ def test_an_api_node_launches_what_an_engine_node_runs(tmp_path: Path, postgres_
         engine = Server(
             tmp_path / "engine",
             environment=_environment(
-                postgres_url, ORCHESTRATOR_SERVER__ROLE="engine", ORCHESTRATOR_SERVER__PUBLIC_URL=front.url
+                postgres_url,
+                ORCHESTRATOR_SERVER__ROLE="engine",
+                ORCHESTRATOR_SERVER__PUBLIC_URL=front.url,
+                ORCHESTRATOR_WEBHOOK__ALLOW_PRIVATE_ADDRESSES="true",
             ),
         )
         engine.start()

@@ -4,9 +4,11 @@ from typing import Any
 
 import httpx
 import orjson
+import pytest
 
 from app_sdk.protocol.signing import rmd_signature
 from orchestrator.api.shapes import imports as shapes
+from orchestrator.service import collector
 from tests.api.doors import Api, accepted, conforms, fields, refused
 
 AIRPORT = {"kind": "airport", "iata": "CDG"}
@@ -85,6 +87,53 @@ async def test_who_cannot_sign_is_refused_and_learns_nothing(api_on_sqlite: Api)
     assert accepted(await api_on_sqlite.admin.get("/collector/items"))["items"] == []
 
 
+async def test_nothing_is_read_for_somebody_who_cannot_sign(
+    api_on_sqlite: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(body: bytes) -> Any:
+        raise AssertionError("a body that nobody has signed was read")
+
+    monkeypatch.setattr(collector, "read_batch", read)
+    refused(await deliver(api_on_sqlite, [AIRPORT], secret="wrong"), 401, "unauthenticated")
+    refused(await deliver(api_on_sqlite, [AIRPORT], workspace_id="no"), 401, "unauthenticated")
+    client = await api_on_sqlite.client(None)
+    unsigned = await client.post("/collector/data", json={"workspace_id": "default", "items": []})
+    refused(unsigned, 401, "unauthenticated")
+    refused(await deliver_raw(api_on_sqlite, b"not JSON"), 422, "invalid")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"workspace_id": "default", "items": [{"kind": "a", "workspace_id": "no"}]}',
+        b'{"items": [{"kind": "a", "workspace_id": "no"}], "workspace_id" : "default"}',
+        b'{"items": [{"kind": "a", "note": "\\"workspace_id\\": \\"no\\""}], "workspace_id": "default"}',
+        b'{"workspace_id": "default", "items": [{"kind": "a", "pad": "' + b"x" * 1_000_000 + b'"}]}',
+    ],
+)
+async def test_the_workspace_is_found_wherever_it_stands(api_on_sqlite: Api, body: bytes) -> None:
+    assert accepted(await deliver_raw(api_on_sqlite, body)) == {"received": 1, "duplicate": False}
+
+
+async def test_an_id_that_no_database_takes_is_no_workspace(api: Api) -> None:
+    for id_ in (b"a\0b", b"\xff", b"a" * 300, b""):
+        answer = await deliver_raw(api, b'{"workspace_id": "' + id_ + b'", "items": []}', secret="wrong")
+        assert answer.status_code in (401, 422), answer.text
+
+
+async def test_the_secret_of_one_workspace_opens_no_other(api_on_sqlite: Api) -> None:
+    other = await api_on_sqlite.other_workspace()
+    secret = accepted(await other.get("/v1/workspaces/other/secret"))["secret"]
+    smuggled = {"kind": "a", "workspace_id": "other"}
+    for document in (
+        {"workspace_id": "default", "items": [smuggled]},
+        {"items": [smuggled], "workspace_id": "default"},
+    ):
+        answer = await deliver_raw(api_on_sqlite, orjson.dumps(document), secret=secret)
+        refused(answer, 401, "unauthenticated")
+    assert accepted(await api_on_sqlite.admin.get("/collector/items"))["items"] == []
+
+
 async def test_a_batch_signed_before_a_rotation_is_refused(api_on_sqlite: Api) -> None:
     secret = accepted(await api_on_sqlite.admin.get("/v1/workspaces/default/secret"))["secret"]
     accepted(await api_on_sqlite.admin.post("/v1/workspaces/default/rotate-secret"))
@@ -94,11 +143,14 @@ async def test_a_batch_signed_before_a_rotation_is_refused(api_on_sqlite: Api) -
 
 async def test_what_is_no_batch_is_refused_for_its_content(api_on_sqlite: Api) -> None:
     for document, field in (
-        ([], "$"),
+        ([], "$.workspace_id"),
+        ([{"workspace_id": "default"}], "$"),
         ({"items": []}, "$.workspace_id"),
+        ({"workspace_id": {"workspace_id": "default"}, "items": []}, "$.workspace_id"),
         ({"workspace_id": "default"}, "$.items"),
         ({"workspace_id": "default", "items": [AIRPORT, {"iata": "CDG"}]}, "$.items[1]"),
         ({"workspace_id": "default", "items": ["{}"]}, "$.items[0]"),
+        ({"workspace_id": "default", "items": [AIRPORT] * (collector.MOST_ITEMS + 1)}, "$.items"),
     ):
         problem = refused(await deliver_raw(api_on_sqlite, orjson.dumps(document)), 422, "invalid")
         assert fields(problem) == [field]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from orchestrator.domain.errors import Conflict, WrongMasterKey
+from orchestrator.domain.errors import Conflict, DatabaseOutdated, WrongMasterKey
 from orchestrator.runtime.copying import Moved, Progress, copy_database
 from orchestrator.settings import Settings
 from orchestrator.settings.sections import DatabaseSettings, SecuritySettings
@@ -18,6 +18,7 @@ from orchestrator.store.clock import to_micros
 from orchestrator.store.database import DatabaseOptions
 from orchestrator.store.transfer import all_tables
 from tests.engine.by_hand import ByHand, answered
+from tests.store.test_schema import become_newer
 from tests.support.fake_app import FakeApp, Received, running_app
 from tests.support.fresh_database import fresh_database
 from tests.support.world import World, running_world
@@ -140,6 +141,22 @@ async def test_a_target_that_has_been_served_is_refused(database_url: str, targe
             pass
         with pytest.raises(Conflict, match=r"the target is not empty: its table (settings|workspaces) has 1 row;"):
             _copy(database_url, target_url)
+
+
+@pytest.mark.parametrize("newer", ["source", "target"])
+async def test_what_a_newer_version_has_added_is_not_left_behind(
+    database_url: str, target_url: str, newer: str
+) -> None:
+    """Its schema serves this version; but a copy by this one would have nothing in the columns that are new."""
+    async with left_behind(database_url):
+        become_newer(
+            DatabaseOptions({"source": database_url, "target": target_url}[newer]), serves=["9999", schema.newest()]
+        )
+        with pytest.raises(
+            DatabaseOutdated, match=rf"^the {newer}, .*9999, of a newer version, .* run the newer version$"
+        ):
+            _copy(database_url, target_url)
+        assert not any(_counts(target_url).values())
 
 
 async def test_another_master_key_is_refused_before_anything_is_copied(database_url: str, target_url: str) -> None:

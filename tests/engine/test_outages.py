@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import psycopg
+import psycopg.sql
 import pytest
 
 from orchestrator.domain.errors import DatabaseUnavailable
@@ -26,6 +27,7 @@ STEPS = 5
 CUT_ALL = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
  WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+READ_ONLY = psycopg.sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = {}")
 AT_MOST_ONCE = {"delivery": "at_most_once", "retry": {"max_retries": 0}}
 
 
@@ -171,6 +173,65 @@ async def test_an_answer_that_the_database_refuses_fails_its_worker_and_no_other
         )
         assert {await world.ended(execution) for execution in others} == {"succeeded"}
         assert [one.worker["task_exec_id"] for one in world.app.received].count("poison") == 1
+
+
+async def test_what_is_no_fault_of_the_answer_fails_no_worker(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the database is away nor the data are wrong: somebody has taken a right from us. The step comes again."""
+    async with running_world(database_url, five_steps) as world:
+        await world.install({"retry": {"max_retries": 5, "initial_delay_secs": 0.05}})
+        write = world.database.write
+        refusals = 4
+
+        async def refusing(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            nonlocal refusals
+            if work is apply and refusals and any(isinstance(one.meaning, ReadyAnswer) for one in args[1]):
+                refusals -= 1
+                raise psycopg.errors.InsufficientPrivilege("permission denied for table calls, says the test")
+            return await write(work, *args, **kwargs)
+
+        monkeypatch.setattr(world.database, "write", refusing)
+        execution = await world.launch()
+        assert await world.ended(execution) == "succeeded", await world.message(execution)
+        assert refusals == 0
+        assert await world.app_state() == f'{{"steps":{STEPS}}}'
+
+
+async def test_a_failover_that_leaves_the_database_read_only_for_a_while_costs_no_step(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a standby does before its promotion, it refuses every write, on each connection made meanwhile."""
+    gate = Gate({"is_done": True, "app_state_mutations": [{"operation": "increment", "key": "n", "value": 1}]})
+    async with running_world(postgres_url, gate) as world:
+        await world.install({"on_multiple_exec": "allow", **AT_MOST_ONCE})
+        refused: Counter[str] = Counter()
+        write = world.database.write
+
+        async def watched(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            try:
+                return await write(work, *args, **kwargs)
+            except DatabaseUnavailable as error:
+                refused[work.__name__] += "read-only transaction" in error.message
+                raise
+
+        async def has_been_refused() -> bool:
+            return refused["apply"] > 3 and refused["next_claims"] > 0
+
+        executions = [await world.launch() for _ in range(3)]
+        await gate.holds(3)
+        monkeypatch.setattr(world.database, "write", watched)
+        async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as operator:
+            name = psycopg.sql.Identifier(operator.info.dbname)
+            await operator.execute(READ_ONLY.format(name, psycopg.sql.SQL("on")))
+            await operator.execute(CUT_ALL)
+            gate.open()
+            await eventually(has_been_refused, "writes that are refused")
+            await operator.execute("SET default_transaction_read_only = off")
+            await operator.execute(READ_ONLY.format(name, psycopg.sql.SQL("off")))
+            assert {await world.ended(execution) for execution in executions} == {"succeeded"}
+        assert await world.app_state() == '{"n":3}'
+        assert len(world.app.received) == 3
 
 
 async def test_connections_that_are_cut_again_and_again_cost_no_step(postgres_url: str) -> None:

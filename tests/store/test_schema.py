@@ -1,12 +1,15 @@
 """The migrations make the very tables that the code works with, on both databases."""
 
+import time
+
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 from sqlmodel import SQLModel
 
-from orchestrator.domain.errors import DatabaseOutdated
+from orchestrator.domain.errors import DatabaseOutdated, DatabaseUnavailable
 from orchestrator.store import schema, tables, tables_records
 from orchestrator.store.database import DatabaseOptions
 
@@ -58,6 +61,33 @@ def test_one_that_does_not_is_refused(database_url: str) -> None:
 def test_an_empty_database_is_told_what_to_do(database_url: str) -> None:
     with pytest.raises(DatabaseOutdated, match=r"at revision none, .* run `orchestrator db upgrade`"):
         schema.check(DatabaseOptions(database_url))
+
+
+HOLD = "LOCK TABLE served_revisions IN ACCESS EXCLUSIVE MODE"
+
+
+def test_an_upgrade_gives_way_and_says_so(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = DatabaseOptions(postgres_url)
+    schema.upgrade(options)
+    pauses: list[float] = []
+    monkeypatch.setattr(schema, "LOCK_PATIENCE_MS", 20)
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    with psycopg.connect(postgres_url) as other:
+        other.execute(HOLD)
+        with pytest.raises(DatabaseUnavailable, match="nothing was changed: look for a long one in pg_stat_activity"):
+            schema.upgrade(options)
+    assert pauses == [schema.PAUSE_SECS] * (schema.LOCK_TRIES - 1)
+
+
+def test_an_upgrade_gets_its_lock_at_last(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = DatabaseOptions(postgres_url)
+    schema.upgrade(options)
+    monkeypatch.setattr(schema, "LOCK_PATIENCE_MS", 20)
+    with psycopg.connect(postgres_url) as other:
+        other.execute(HOLD)
+        monkeypatch.setattr(time, "sleep", lambda _secs: other.rollback())
+        schema.upgrade(options)
+    assert schema.current(options) == schema.newest()
 
 
 # What a renewed claim changes; PostgreSQL then writes a row beside the old one, and touches no index.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,17 @@ from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, Table, Text,
 from sqlmodel import SQLModel
 
 from orchestrator.domain.errors import Conflict, DatabaseBusy, DatabaseUnavailable
-from orchestrator.store import schema, transfer
+from orchestrator.store import nodes, schema, transfer
+from orchestrator.store.clock import to_micros
 from orchestrator.store.database import DatabaseOptions
+from orchestrator.store.nodes import NodeFacts
 from orchestrator.store.postgresql_connections import APPLICATION_NAME
 from orchestrator.store.transfer import OF_THE_DATABASE, Side, Tally, all_tables
 from tests.support.fresh_database import fresh_database
 
 Rows = list[tuple[Any, ...]]
 MANY = 3
+FRESH = timedelta(minutes=1)
 TEXTS = ("", "Zoë 日本 🛫 \u2028", 'tab\tline\r\nback\\slash \\N \\. "quoted" \'single\', {"a": [1.0, null]}')
 BIG = (2**63 - 1, -(2**63), 1_790_000_000_123_456)
 SMALL = (2**31 - 1, -(2**31), 0)
@@ -158,13 +162,39 @@ def test_nobody_writes_meanwhile_on_postgresql(postgres_url: str, monkeypatch: p
         other.commit()
         _hold_still(options)
         with transfer.opened(options, "source", for_writing=False) as side:
-            side.keep_still()
+            side.keep_still(FRESH)
             with pytest.raises(psycopg.errors.LockNotAvailable):
                 other.execute("SET LOCAL lock_timeout = 50; UPDATE settings SET value = 'c'")
         other.rollback()
 
 
-def test_live_nodes_are_seen_on_postgresql(postgres_url: str) -> None:
+@pytest.mark.parametrize(
+    ("state", "age", "is_busy"),
+    [
+        ("live", timedelta(), True),
+        ("draining", timedelta(seconds=50), True),
+        ("live", timedelta(seconds=70), False),
+        ("stopped", timedelta(), False),
+    ],
+)
+def test_nodes_are_known_by_their_signs_of_life_whatever_their_connections_are_called(
+    postgres_url: str, state: str, age: timedelta, is_busy: bool
+) -> None:
+    options = DatabaseOptions(postgres_url)
+    schema.upgrade(options)
+    facts = NodeFacts("north:1", "north", "all", "1", "http://north:8400")
+    with transfer.opened(options, "source", for_writing=True) as side:
+        nodes.beat(side.tx, facts, state, to_micros(side.tx.now() - age))
+    if not is_busy:
+        _hold_still(options)
+        return
+    with pytest.raises(
+        DatabaseBusy, match="gave the source a sign of life within the last 60 s, and have not stopped: 1"
+    ):
+        _hold_still(options)
+
+
+def test_connections_of_servers_are_seen_on_postgresql(postgres_url: str) -> None:
     options = DatabaseOptions(postgres_url)
     schema.upgrade(options)
     with psycopg.connect(postgres_url, application_name=APPLICATION_NAME), pytest.raises(DatabaseBusy, match="server"):
@@ -223,14 +253,14 @@ def _both(source_url: str, target_url: str) -> Iterator[tuple[Side, Side]]:
         transfer.opened(source, "source", for_writing=False) as from_side,
         transfer.opened(target, "target", for_writing=True) as to_side,
     ):
-        from_side.keep_still()
-        to_side.keep_still()
+        from_side.keep_still(FRESH)
+        to_side.keep_still(FRESH)
         yield from_side, to_side
 
 
 def _hold_still(options: DatabaseOptions, name: str = "source") -> None:
     with transfer.opened(options, name, for_writing=False) as side:
-        side.keep_still()
+        side.keep_still(FRESH)
 
 
 def _copy(source: Side, target: Side, table: str) -> None:

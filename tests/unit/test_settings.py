@@ -260,6 +260,33 @@ class TestDerived:
         }
         assert load_settings(None, flags).private_addresses_allowed is allowed
 
+    @pytest.mark.parametrize(
+        ("public_url", "allowed"),
+        [
+            ("http://127.0.0.1:9000", True),
+            ("http://localhost/base", True),
+            ("http://[::1]:9000", True),
+            ("https://tasks.example", False),
+            ("https://127.0.0.1.tasks.example", False),
+            ("http://10.1.2.3", False),
+        ],
+    )
+    def test_nor_while_a_proxy_opens_the_api_to_others(self, public_url: str, allowed: bool) -> None:
+        flags: dict[str, dict[str, object]] = {"server": {"public_url": public_url}}
+        assert load_settings(None, flags).private_addresses_allowed is allowed
+        flags["webhook"] = {"allow_private_addresses": True}
+        assert load_settings(None, flags).private_addresses_allowed is True
+
+    @pytest.mark.parametrize(("role", "allowed"), [("all", True), ("api", True), ("engine", False)])
+    def test_nor_on_a_node_that_does_not_serve_the_api(self, role: str, allowed: bool) -> None:
+        flags: dict[str, dict[str, object]] = {
+            "server": {"role": role, "public_url": "http://127.0.0.1:9000"},
+            "database": {"url": "postgresql://db/x"},
+        }
+        assert load_settings(None, flags).private_addresses_allowed is allowed
+        flags["webhook"] = {"allow_private_addresses": True}
+        assert load_settings(None, flags).private_addresses_allowed is True
+
     def test_the_database_is_a_file_in_the_data_directory(self) -> None:
         assert Settings().database_url == "sqlite:///.orchestrator/orchestrator.db"
         settings = load_settings(None, {"server": {"data_dir": "/var/lib/tasks"}})
