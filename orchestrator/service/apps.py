@@ -64,6 +64,7 @@ def update(tx: Transaction, workspace_id: str, app_id: str, manifest: AppManifes
     if manifest.id != app_id:
         raise Invalid(f"the manifest is for {manifest.id}, not for {app_id}", field="manifest.id")
     app = get(tx, workspace_id, app_id)
+    tasks.lock_schedules(tx, app)
     _describe(app, manifest)
     app.updated_at = to_micros(tx.now())
     tx.put(app)
