@@ -15,6 +15,7 @@ from orchestrator.service.scheduling import Turn
 from orchestrator.store.clock import from_micros
 from orchestrator.store.database import Database, DatabaseOptions
 from orchestrator.store.transaction import Transaction
+from tests.engine.held_back import held_back
 from tests.support.fake_app import Received
 from tests.support.world import WORKSPACE, World, running_world
 
@@ -163,22 +164,13 @@ async def test_a_node_does_not_spin_while_another_one_holds_a_schedule(postgres_
         await install(world, interval_secs=60)
         world.advance(MINUTE)
         scheduler = world.node.scheduler
-        has_lock, may_commit = threading.Event(), threading.Event()
 
         def hold(tx: Transaction) -> None:
             assert tx.rows("SELECT 1 FROM schedules FOR UPDATE")
-            has_lock.set()
-            assert may_commit.wait(30)
 
-        async with world.another_database() as other:
-            holding = asyncio.create_task(other.write(hold))
-            await asyncio.to_thread(has_lock.wait, 30)
-            try:
-                wait = await scheduler.tick()
-                assert wait is not None
-                assert timedelta() < wait < timedelta(seconds=1)
-            finally:
-                may_commit.set()
-                await holding
+        async with world.another_database() as other, held_back(other, hold):
+            wait = await scheduler.tick()
+            assert wait is not None
+            assert timedelta() < wait < timedelta(seconds=1)
         assert await scheduler.tick() is None
         assert list((await ledger(world)).values()) == ["launched"]
