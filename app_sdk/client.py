@@ -7,17 +7,21 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal, NotRequired, Self, TypedDict, Unpack
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
-from app_sdk.errors import OrchestratorError, ServerError, UnreachableError, WaitTimeoutError, error_of
+from app_sdk.errors import ConflictError, OrchestratorError, ServerError, UnreachableError, WaitTimeoutError, error_of
 from app_sdk.items import as_json_object
 from app_sdk.protocol.strict_json import dumps
 
 _FIRST_POLL_SECS = 0.1
 _LONGEST_POLL_SECS = 2.0
 _POLL_GROWTH = 1.5
+_LAUNCH_PAUSES_SECS = (0.5, 2.0)
+_PASSING = (502, 503, 504)
+_IN_PROGRESS = "urn:orchestrator:problem:idempotency-in-progress"
 
 Status = Literal["pending", "running", "succeeded", "failed", "aborted"]
 
@@ -92,16 +96,16 @@ class Client:
     ) -> Execution:
         """Launch a task, named by its id or an alias, with an input.
 
-        The same `idempotency_key` again gives the same execution. Raises ConflictError where another one runs
-        and the task's overlap policy forbids a second.
+        The same `idempotency_key` again gives the same execution; one is made where none is given. So a launch that
+        is not answered, or whose outcome the server does not know, is sent up to three times and happens once.
+        Raises ConflictError where another one runs and the task's overlap policy forbids a second.
         """
         body: dict[str, Any] = {"task_id": task_id} | options
         if state is not None:
             body["state"] = as_json_object(state)
         if "run_at" in options:
             body["run_at"] = _rfc3339(options["run_at"])
-        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
-        return Execution.model_validate(self._call("POST", "/v1/executions", body, headers))
+        return self._launch("/v1/executions", body, idempotency_key)
 
     def get(self, execution_id: str) -> Execution:
         """The execution as it is now; raises NotFoundError where there is none."""
@@ -141,11 +145,10 @@ class Client:
     ) -> Execution:
         """Launch anew from an earlier call, named as the list of calls has it ("0.12"), as everything stood then.
 
-        What later answers imported and changed stays; the result's `resumed_from` tells how much that is.
+        What later answers imported and changed stays; the result's `resumed_from` tells how much that is. It is sent
+        again as `launch` is.
         """
-        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
-        body = {"call": call} | options
-        return Execution.model_validate(self._call("POST", f"{_path(execution_id)}/resume", body, headers))
+        return self._launch(f"{_path(execution_id)}/resume", {"call": call} | options, idempotency_key)
 
     def close(self) -> None:
         """Close the connections."""
@@ -158,6 +161,17 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _launch(self, path: str, body: Mapping[str, Any], idempotency_key: str | None) -> Execution:
+        headers = {"Idempotency-Key": idempotency_key or str(uuid4())}
+        for pause_secs in _LAUNCH_PAUSES_SECS:
+            try:
+                return Execution.model_validate(self._call("POST", path, body, headers))
+            except (UnreachableError, ServerError, ConflictError) as error:
+                if not _may_be_sent_again(error):
+                    raise
+            self._sleep(pause_secs)
+        return Execution.model_validate(self._call("POST", path, body, headers))
 
     def _look(self, execution_id: str) -> Execution | UnreachableError | ServerError:
         try:
@@ -182,6 +196,14 @@ class Client:
         if not response.is_success:
             raise error_of(response)
         return _object_in(response)
+
+
+def _may_be_sent_again(error: UnreachableError | ServerError | ConflictError) -> bool:
+    """Whether a request with an Idempotency-Key may fare better: what was in the way passes."""
+    if isinstance(error, ConflictError):
+        # An earlier one of these requests is still being served.
+        return error.type == _IN_PROGRESS
+    return isinstance(error, UnreachableError) or error.status in _PASSING
 
 
 def _object_in(response: httpx.Response) -> dict[str, Any]:

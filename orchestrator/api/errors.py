@@ -51,6 +51,7 @@ class Unavailable(errors.OrchestratorError):
 
 INTERNAL = Kind(500, "internal", "The server failed")
 UNAVAILABLE = Kind(503, "unavailable", "Not available now")
+OUTCOME_UNKNOWN = Kind(503, "outcome-unknown", "It may have been done")
 INVALID = Kind(422, "invalid", "The request is not acceptable")
 
 # An error is looked up by its class, then by those that the class comes from.
@@ -64,6 +65,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.Unauthenticated: Kind(401, "unauthenticated", "No valid token"),
     errors.TooLarge: Kind(413, "too-large", "Over a limit"),
     errors.StateRefused: Kind(422, "state-refused", "The data do not allow it"),
+    errors.CommitUnknown: OUTCOME_UNKNOWN,
     errors.DatabaseBusy: UNAVAILABLE,
     errors.DatabaseOutdated: UNAVAILABLE,
     errors.DatabaseUnavailable: UNAVAILABLE,
@@ -129,6 +131,11 @@ def _detail(error: Exception) -> str:
     # Neither says more to strangers: the cause may name hosts, paths or secrets.
     if kind_of(error) is INTERNAL:
         return "something went wrong in the server; its log says what"
+    if isinstance(error, errors.CommitUnknown):
+        return (
+            "the connection to the database was lost in the commit, so it may have been done: look before you repeat "
+            "it, or repeat it with the same Idempotency-Key, if it had one"
+        )
     if isinstance(error, errors.DatabaseUnavailable):
         return "the database cannot be reached now; try again in a few seconds"
     return str(error)

@@ -47,7 +47,7 @@ async def list_tokens(
 async def revoke_token(
     token_id: str, caller: Authenticated, write: Changing, workspace_id: str | None = None
 ) -> Response:
-    """Revoke a token, at once and for good. The last admin token of a workspace stays."""
+    """Revoke a token, at once and for good. The last admin token of a workspace that does not expire stays."""
 
     def work(tx: Transaction) -> Reply:
         tokens.revoke(tx, _workspace(tx, caller, workspace_id), token_id)

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx
 
 from app_sdk.protocol import strict_json
-from orchestrator.cli.failures import Misused
+from orchestrator.cli.failures import Misused, Unreachable
 from orchestrator.cli.formats import JsonObject
 from orchestrator.cli.printing import items
 from orchestrator.cli.problems import not_an_orchestrator, refusal, unreachable
@@ -59,6 +60,18 @@ class ApiClient:
         """Create or do something."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         return self._send("POST", segments, body=body, headers=headers)
+
+    def launch(self, *segments: str, body: object, idempotency_key: str | None = None) -> JsonObject:
+        """Create an execution, under a key that is made here where none is given; what is unclear can be sent again."""
+        key = idempotency_key or str(uuid4())
+        try:
+            return self.post(*segments, body=body, idempotency_key=key)
+        except Unreachable as error:
+            if isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout):
+                # It has not left this machine.
+                raise
+            again = f"It may have been launched. Sent again with --idempotency-key {key}, it is launched once."
+            raise Unreachable(error.message, again, *error.next_steps) from error
 
     def put(self, *segments: str, body: object) -> JsonObject:
         """Replace something."""

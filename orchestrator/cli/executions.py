@@ -132,7 +132,7 @@ def resume(  # noqa: PLR0913 - an option each
     """Launch anew from an earlier call, with every worker as it stood then; later imports and changes stay."""
     body: JsonObject = {"call": call, "id": id_, "name": name}
     given = {field: value for field, value in body.items() if value is not None}
-    launched = api.post("v1", "executions", execution_id, "resume", body=given, idempotency_key=idempotency_key)
+    launched = api.launch("v1", "executions", execution_id, "resume", body=given, idempotency_key=idempotency_key)
     after_launch(api, launched, watch=watch, as_json=as_json)
 
 

@@ -116,7 +116,7 @@ def run(  # noqa: PLR0913 - an option each
         "run_at": None if run_at is None else read_time(run_at),
     }
     given = {field: value for field, value in body.items() if value is not None}
-    launched = api.post("v1", "executions", body=given, idempotency_key=idempotency_key)
+    launched = api.launch("v1", "executions", body=given, idempotency_key=idempotency_key)
     after_launch(api, launched, watch=watch, as_json=as_json)
 
 

@@ -61,5 +61,9 @@ class DatabaseUnavailable(OrchestratorError):
     """The database is away, full or overloaded: nothing was committed, or nobody knows; to be tried again."""
 
 
+class CommitUnknown(DatabaseUnavailable):
+    """The connection was lost in the commit: what was asked for may have been done, or not."""
+
+
 class DatabaseOutdated(OrchestratorError):
     """The schema is not this version's; `orchestrator db upgrade` brings it there."""

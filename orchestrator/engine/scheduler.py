@@ -15,9 +15,12 @@ from orchestrator.engine.loop import Loop
 from orchestrator.service import scheduling
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.launching import NewId
+from orchestrator.service.scheduling import Turn
 from orchestrator.store.database import Database
 
 _JOB = "next-slot"
+# What is due and held by another node is looked at again, without a race for the same row.
+HELD_LOOK = timedelta(milliseconds=100)
 
 
 class Scheduler(Loop):
@@ -52,30 +55,34 @@ class Scheduler(Loop):
             self._timer.shutdown(wait=False)
 
     async def tick(self) -> timedelta | None:
-        has_failed = False
+        turns = set()
         due = await self._database.read(scheduling.due_tasks)
         # Nodes that see the same slots at the same instant are not to reach for each of them at the same instant.
         random.shuffle(due)
         for task_pk in due:
-            has_failed |= not await self._launch(task_pk)
+            turns.add(await self._launch(task_pk))
         due_in = await self._database.read(scheduling.next_due)
         if due_in:
             at = datetime.now(UTC) + due_in
             self._timer.add_job(self._ring, DateTrigger(at), id=_JOB, replace_existing=True)
-        # Whatever becomes of the timer, the tables are looked at again after the poll interval.
-        return timedelta() if due_in == timedelta() and not has_failed else None
+        if due_in != timedelta() or None in turns:
+            # Whatever becomes of the timer, the tables are looked at again after the poll interval.
+            return None
+        return HELD_LOOK if turns == {Turn.NOTHING} else timedelta()
 
-    async def _launch(self, task_pk: int) -> bool:
+    async def _launch(self, task_pk: int) -> Turn | None:
+        """What it came to; None if it failed."""
         try:
-            if await self._database.write(scheduling.launch_due, self._definitions, task_pk, self._new_id):
-                self._launched()
+            turn = await self._database.write(scheduling.launch_due, self._definitions, task_pk, self._new_id)
         except DatabaseUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - logged with its traceback; the next wake-up is planned
             # One task's fault must not keep the schedules of all others from being looked at.
             self._log.error("a schedule failed", task=task_pk, error=repr(error), exc_info=True)
-            return False
-        return True
+            return None
+        if turn is Turn.LAUNCHED:
+            self._launched()
+        return turn
 
     async def _ring(self) -> None:
         self.wake()

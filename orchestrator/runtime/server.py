@@ -16,19 +16,13 @@ import uvicorn
 from orchestrator import __version__
 from orchestrator.api.app import create_api, create_health_api
 from orchestrator.api.context import ApiContext
-from orchestrator.runtime.data_directory import (
-    ADMIN_TOKEN_FILE,
-    database_options,
-    make_directory,
-    master_key,
-    sole_use,
-    write_private,
-)
+from orchestrator.runtime.admin_token import ensure_admin_token
+from orchestrator.runtime.data_directory import database_options, make_directory, master_key, sole_use
 from orchestrator.runtime.identifiers import new_id
 from orchestrator.runtime.logging import configure_logging
 from orchestrator.runtime.node import Node
 from orchestrator.runtime.node_options import Addresses, limits_of
-from orchestrator.service import tokens, workspaces
+from orchestrator.service import workspaces
 from orchestrator.service.vault import Vault, check_master_key
 from orchestrator.settings import Settings
 from orchestrator.store import durability, schema
@@ -66,7 +60,7 @@ async def _serve(settings: Settings, options: DatabaseOptions, listener: socket.
     try:
         vault = Vault(master_key(settings))
         await database.write(_first_start, vault)
-        await _ensure_admin_token(settings, database)
+        await ensure_admin_token(settings, database)
         await _warn_of_lax_durability(database)
         url = settings.server.url(listener.getsockname()[1])
         addresses = Addresses(url, settings.collector.endpoint or f"{url}/collector")
@@ -170,22 +164,6 @@ def _prepare_schema(options: DatabaseOptions) -> None:
 def _first_start(tx: Transaction, vault: Vault) -> None:
     check_master_key(tx, vault)
     workspaces.ensure_default(tx, vault)
-
-
-async def _ensure_admin_token(settings: Settings, database: Database) -> None:
-    """A first start makes an admin token: the given one, or a new one in a file that only its owner can read."""
-    given = settings.security.admin_token
-    if given is not None:
-        await database.write(tokens.ensure_admin_token, given.get_secret_value())
-        return
-    if await database.read(tokens.has_admin):
-        return
-    path = settings.server.data_dir / ADMIN_TOKEN_FILE
-    if not path.exists():
-        # Written first: should the server stop in between, the next start finds the file and uses it.
-        write_private(path, tokens.new_secret())
-    await database.write(tokens.ensure_admin_token, path.read_text().strip())
-    _log.info("made the first admin token", file=str(path))
 
 
 async def _warn_of_lax_durability(database: Database) -> None:

@@ -64,6 +64,9 @@ def update(tx: Transaction, workspace_id: str, app_id: str, manifest: AppManifes
     if manifest.id != app_id:
         raise Invalid(f"the manifest is for {manifest.id}, not for {app_id}", field="manifest.id")
     app = get(tx, workspace_id, app_id)
+    tasks.lock_schedules(tx, app)
+    if not statements.keep(tx, app.key):
+        raise _not_found(app_id)
     _describe(app, manifest)
     app.updated_at = to_micros(tx.now())
     tx.put(app)
@@ -75,7 +78,7 @@ def get(tx: Transaction, workspace_id: str, app_id: str) -> App:
     """Raises NotFound."""
     found = app_rows.find(tx, workspace_id, app_id)
     if found is None:
-        raise NotFound(f"there is no app {app_id}")
+        raise _not_found(app_id)
     return found
 
 
@@ -97,6 +100,9 @@ def set_status(tx: Transaction, workspace_id: str, app_id: str, status: AppStatu
 def delete(tx: Transaction, workspace_id: str, app_id: str) -> None:
     """Delete an app; its history stays readable. Raises NotFound; Conflict while executions of it are live."""
     app = get(tx, workspace_id, app_id)
+    tasks.lock_schedules(tx, app)
+    if not statements.lock_to_delete(tx, app.key):
+        raise _not_found(app_id)
     live = app_rows.live_execution(tx, app.key)
     if live is not None:
         raise Conflict(f"app {app_id} has live executions ({live} is one); abort them first", execution_id=live)
@@ -132,6 +138,10 @@ def mutate_state(tx: Transaction, workspace_id: str, app_id: str, mutations: Seq
     text = encoded(mutated(current, mutations), limits.app_state_bytes, "the app state")
     statements.set_state(tx, app.key, text)
     return text
+
+
+def _not_found(app_id: str) -> NotFound:
+    return NotFound(f"there is no app {app_id}")
 
 
 def _describe(app: App, manifest: AppManifest) -> None:

@@ -25,8 +25,8 @@ def abort(tx: Transaction, definitions: Definitions, workspace_id: str, executio
 def retry(tx: Transaction, definitions: Definitions, workspace_id: str, execution_id: str) -> Held:
     """Begin a new attempt that resumes the unfinished workers from their last applied state.
 
-    Raises NotFound; Conflict if it has not failed or been aborted, or a batch is still refused; AlreadyRunning where
-    the overlap policy does not allow it now.
+    Raises NotFound; Conflict if it has not failed or been aborted, its app is deleted, or a batch is still refused;
+    AlreadyRunning where the overlap policy does not allow it now.
     """
     found = _find(tx, workspace_id, execution_id)
     refused = outbox.first_refused(tx, found.pk)

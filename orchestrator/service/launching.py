@@ -16,7 +16,7 @@ from orchestrator.domain.policy import OnMultipleExec
 from orchestrator.domain.states import ExecutionStatus
 from orchestrator.service.definitions import Definitions, TaskDefinition
 from orchestrator.service.holding import Held, hold, newly_held, present, save
-from orchestrator.store import executions, groups
+from orchestrator.store import apps, executions, groups
 from orchestrator.store.clock import maybe_micros, to_micros
 from orchestrator.store.lookups import ExecutionKey
 from orchestrator.store.transaction import Transaction
@@ -65,7 +65,7 @@ def launch(tx: Transaction, definitions: Definitions, order: LaunchOrder, new_id
     """Create the execution and start it if its turn is now.
 
     Raises AlreadyRunning when the policy refuses it (the fact `execution_id` names the one in the way), Conflict when
-    its id is taken or its task is one for pull executors, Invalid when the id holds a colon.
+    its id is taken, its app is deleted or its task is one for pull executors, Invalid when the id holds a colon.
     """
     _check_id(tx, order)
     now = tx.now()
@@ -79,6 +79,7 @@ def launch(tx: Transaction, definitions: Definitions, order: LaunchOrder, new_id
     if isinstance(verdict, Refuse):
         raise _refused(tx, verdict)
     held = hold(tx, definitions, verdict.replaces if isinstance(verdict, Start) else ())
+    _keep_app(tx, order.app_pk)
     launched = _insert(tx, order, definition, new_id(), now)
     if isinstance(verdict, Start):
         _start({**held, launched.pk: launched}, launched.pk, now)
@@ -114,14 +115,15 @@ def promote(tx: Transaction, definitions: Definitions, pk: int) -> bool:
 def restart(tx: Transaction, definitions: Definitions, found: ExecutionKey) -> Held:
     """Begin a new attempt of an execution, or let it wait its turn, as the overlap policy says.
 
-    Raises Conflict if it has not failed or been aborted, AlreadyRunning when the policy refuses, NotFound if it is
-    gone.
+    Raises Conflict if it has not failed or been aborted or its app is deleted, AlreadyRunning when the policy refuses,
+    NotFound if it is gone.
     """
     now = tx.now()
     definition = definitions.read(tx, {found.version_pk})[found.version_pk]
     verdict = _verdict(tx, definition, (found.task_pk, found.multiple_exec_key), now, but=found.pk)
     held = _hold_with_replaced(tx, definitions, found.pk, verdict)
     one = present(held, found.pk)
+    _keep_app(tx, found.app_pk)
     one.execution.retry()
     # What the workers failed with belongs to the attempt before.
     executions.forget_messages(tx, found.pk, one.execution.touched)
@@ -136,6 +138,12 @@ def restart(tx: Transaction, definitions: Definitions, found: ExecutionKey) -> H
             assert_never(verdict)
     save(tx, held.values(), now)
     return one
+
+
+def _keep_app(tx: Transaction, app_pk: int) -> None:
+    # Looked at again under its lock, which comes after those of executions: nobody calls an app that is deleted.
+    if not apps.keep(tx, app_pk):
+        raise Conflict("not started: the app was deleted")
 
 
 def _hold_with_replaced(tx: Transaction, definitions: Definitions, pk: int, verdict: Verdict) -> dict[int, Held]:

@@ -1,6 +1,6 @@
 """The ledger of a schedule: what became of its slots, each in exactly one entry."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -48,11 +48,20 @@ class Entry:
     slots: int = 1
 
 
-def missed(due: DueSlots, reason: Reason, note: str) -> list[Entry]:
-    """An entry for each slot that was passed over; the oldest stands for those that are too many to list."""
-    entries = [Entry(slot, Outcome.MISSED, reason, note) for slot in due.missed]
+def on_record(tx: Transaction, task_pk: int, slot: datetime, now: datetime) -> frozenset[datetime]:
+    """The slots from `slot` to `now` that have their entry: those of a clock that was set back come a second time."""
+    found = due_schedules.recorded(tx, task_pk, to_micros(slot), to_micros(now))
+    return frozenset(from_micros(slot_at) for slot_at in found)
+
+
+def missed(due: DueSlots, over: Collection[datetime], reason: Reason, note: str) -> list[Entry]:
+    """An entry for each slot that was passed over and is not `over` already.
+
+    The oldest stands for those that are too many to list.
+    """
+    entries = [Entry(slot, Outcome.MISSED, reason, note) for slot in due.missed if slot not in over]
     unlisted = due.missed_count - len(due.missed)
-    if unlisted:
+    if unlisted and entries:
         oldest = entries[0].slot
         more = f"{note}; {unlisted:,} slots before this one were missed too, and are not listed"
         entries[0] = Entry(oldest, Outcome.MISSED, reason, more, slots=1 + unlisted)
@@ -69,8 +78,10 @@ def settle(tx: Transaction, row: ScheduleRow, now: datetime) -> None:
     if row.next_slot_at is None or from_micros(row.next_slot_at) > now:
         return
     asked = ScheduleManifest.model_validate_json(row.definition)
-    owed = all_missed(schedule_of(asked, row.anchor_at), from_micros(row.next_slot_at), now)
-    entries = missed(owed, Reason.CHANGED, "the schedule was changed before this slot was looked at")
+    slot = from_micros(row.next_slot_at)
+    owed = all_missed(schedule_of(asked, row.anchor_at), slot, now)
+    over = on_record(tx, row.task_pk, slot, now)
+    entries = missed(owed, over, Reason.CHANGED, "the schedule was changed before this slot was looked at")
     record(tx, row.task_pk, entries, now)
 
 
@@ -80,10 +91,6 @@ def schedule_of(asked: ScheduleManifest, anchor_at: int) -> Schedule:
         return Cron(asked.cron, asked.timezone)
     assert asked.interval_secs is not None
     return Interval(timedelta(seconds=asked.interval_secs), from_micros(anchor_at))
-
-
-def has_launched(entries: Sequence[Entry]) -> bool:
-    return any(entry.outcome is Outcome.LAUNCHED for entry in entries)
 
 
 def _row(task_pk: int, entry: Entry, now: datetime) -> dict[str, object]:

@@ -4,7 +4,9 @@ The slot moves on, its outcome is recorded and the execution is created in one t
 the truth is in the tables, so that a restart or a second node changes nothing.
 """
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
+from enum import Enum, auto
 
 from app_sdk.protocol import strict_json
 from app_sdk.protocol.manifest import ScheduleManifest
@@ -30,6 +32,17 @@ BACKLOG_LOOK = timedelta(seconds=1)
 BATCH = 100
 
 
+class Turn(Enum):
+    """What a look at a due schedule came to. RECORDED: it moved on, without an execution.
+
+    NOTHING: it is held by another node, which was quicker, or its slot waits for a run to end.
+    """
+
+    LAUNCHED = auto()
+    RECORDED = auto()
+    NOTHING = auto()
+
+
 def due_tasks(tx: Transaction) -> list[int]:
     """The tasks whose slot has come; each is launched in a transaction of its own."""
     return due_schedules.due(tx, to_micros(tx.now()), BATCH)
@@ -41,30 +54,32 @@ def next_due(tx: Transaction) -> timedelta | None:
     return None if due_at is None else max(timedelta(), from_micros(due_at) - tx.now())
 
 
-def launch_due(tx: Transaction, definitions: Definitions, task_pk: int, new_id: NewId) -> bool:
-    """Launch, or record as skipped, what a task's schedule owes; True if an execution was created."""
+def launch_due(tx: Transaction, definitions: Definitions, task_pk: int, new_id: NewId) -> Turn:
+    """Launch, or record as skipped, what a task's schedule owes. Slots that are on record are stepped over."""
     now = tx.now()
     due = due_schedules.lock(tx, task_pk, to_micros(now))
     if due is None:
-        return False
+        return Turn.NOTHING
     asked = ScheduleManifest.model_validate_json(due.definition)
     # A slot is not late while its own jitter still holds it back.
     grace = GRACE + timedelta(seconds=asked.jitter_secs)
     schedule = occurrences.schedule_of(asked, due.anchor_at)
     slots = due_slots(schedule, from_micros(due.slot_at), now, asked.catch_up, grace)
-    if asked.catch_up == "all" and _is_missed(asked, due, now) and _is_running(tx, task_pk, now):
+    over = occurrences.on_record(tx, task_pk, from_micros(due.slot_at), now)
+    launches = slots.launch if slots.launch not in over else None
+    if asked.catch_up == "all" and launches and _is_missed(asked, due, now) and _is_running(tx, task_pk, now):
         # It follows when the run before it has ended.
         due_schedules.postpone(tx, task_pk, due.slot_at, to_micros(now + BACKLOG_LOOK))
-        return False
+        return Turn.NOTHING
     coming = slots.next_slot
     moved = coming and jittered(coming, due.task_id, asked.jitter_secs)
     if not due_schedules.advance(tx, task_pk, due.slot_at, maybe_micros(coming), maybe_micros(moved)):
-        return False
-    entries = _missed(slots)
-    if slots.launch is not None:
-        entries.append(_launch_slot(tx, definitions, due, slots.launch, now, new_id))
+        return Turn.NOTHING
+    entries = _missed(slots, over)
+    if launches is not None:
+        entries.append(_launch_slot(tx, definitions, due, launches, now, new_id))
     occurrences.record(tx, task_pk, entries, now)
-    return occurrences.has_launched(entries)
+    return Turn.LAUNCHED if any(entry.outcome is Outcome.LAUNCHED for entry in entries) else Turn.RECORDED
 
 
 def _is_missed(asked: ScheduleManifest, due: DueSchedule, now: datetime) -> bool:
@@ -76,11 +91,11 @@ def _is_running(tx: Transaction, task_pk: int, now: datetime) -> bool:
     return bool(running)
 
 
-def _missed(slots: DueSlots) -> list[Entry]:
+def _missed(slots: DueSlots, over: Collection[datetime]) -> list[Entry]:
     if slots.launch is None:
         note = f"more than {GRACE.total_seconds():.0f} s late, and catch_up is none"
-        return occurrences.missed(slots, Reason.TOO_LATE, note)
-    return occurrences.missed(slots, Reason.SUPERSEDED, "later slots were due as well")
+        return occurrences.missed(slots, over, Reason.TOO_LATE, note)
+    return occurrences.missed(slots, over, Reason.SUPERSEDED, "later slots were due as well")
 
 
 def _launch_slot(

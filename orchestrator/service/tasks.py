@@ -12,8 +12,16 @@ from orchestrator.store.tables import Schedule as ScheduleRow
 from orchestrator.store.transaction import Transaction
 
 
+def lock_schedules(tx: Transaction, app: App) -> None:
+    """Lock the app's schedules before the clock is read; else a slot launched in between might become the next one."""
+    task_rows.lock_schedules(tx, app.key)
+
+
 def register(tx: Transaction, app: App, manifest: AppManifest) -> None:
-    """Bring the app's tasks in line with its manifest; those it leaves out are removed. Raises Conflict, Invalid."""
+    """Bring the app's tasks in line with its manifest; those it leaves out are removed. Raises Conflict, Invalid.
+
+    Those of an app that is installed already are changed under the lock of their schedules.
+    """
     now = to_micros(tx.now())
     known = {task.id: task for task in of_app(tx, app)}
     for definition in manifest.tasks:

@@ -114,8 +114,11 @@ def has_admin(tx: Transaction) -> bool:
     return bool(statements.lock_live_admins(tx, DEFAULT_WORKSPACE, to_micros(tx.now())))
 
 
-def ensure_admin_token(tx: Transaction, plain: str) -> None:
-    """Let `plain` be an admin token of the workspace `default`; a revoked one stays so. Raises Invalid."""
+def ensure_admin_token(tx: Transaction, plain: str) -> bool:
+    """Let `plain` be an admin token of the workspace `default`. Raises Invalid.
+
+    Returns whether it counts: one that was revoked, or given another role, stays so.
+    """
     if not plain.strip():
         raise Invalid("an admin token must not be empty")
     new = NewToken(
@@ -129,6 +132,8 @@ def ensure_admin_token(tx: Transaction, plain: str) -> None:
         expires_at=None,
     )
     statements.insert(tx, new)
+    found = statements.by_hash(tx, new.hash)
+    return found is not None and found.pk in statements.lock_live_admins(tx, DEFAULT_WORKSPACE, new.created_at)
 
 
 def listed(tx: Transaction, workspace_id: str, page: Page) -> Slice[TokenView]:
@@ -138,12 +143,21 @@ def listed(tx: Transaction, workspace_id: str, page: Page) -> Slice[TokenView]:
 
 
 def revoke(tx: Transaction, workspace_id: str, token_id: str) -> None:
-    """End a token now; once is enough. Raises NotFound; Conflict for its workspace's last admin token."""
+    """End a token now; once is enough.
+
+    Raises NotFound; Conflict for its workspace's last admin token, or the last one of them that does not expire: with
+    those that are left, all admins would be locked out one day.
+    """
     found = _get(tx, workspace_id, token_id)
     now = to_micros(tx.now())
     admins = statements.lock_live_admins(tx, workspace_id, now)
-    if admins == [found.pk]:
+    lasts = admins.pop(found.pk, None)
+    if lasts is not None and not admins:
         raise Conflict(f"{token_id} is the last admin token of the workspace; create another one first")
+    if lasts and not any(admins.values()):
+        raise Conflict(
+            f"{token_id} is the last admin token of the workspace that does not expire; create another such one first"
+        )
     statements.revoke(tx, found.pk, now)
 
 

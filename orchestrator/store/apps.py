@@ -30,6 +30,9 @@ SELECT w.execution_pk, w.worker_id, w.token
         ORDER BY due_at LIMIT wanted.places) AS w"""
 
 _LOCK = "SELECT pk FROM apps WHERE pk IN :pks ORDER BY pk FOR NO KEY UPDATE"
+# Who deletes an app keeps everybody out who begins something for it; those do not keep out each other, nor claims.
+_KEEP = "SELECT 1 FROM apps WHERE pk = :pk AND deleted_at IS NULL FOR KEY SHARE"
+_LOCK_TO_DELETE = "SELECT 1 FROM apps WHERE pk = :pk AND deleted_at IS NULL FOR UPDATE"
 
 _ACTIVE = """
 SELECT apps.pk, apps.max_concurrent_calls, apps.unanswered_calls, apps.rate_calls, apps.rate_per_secs, apps.rate_recent,
@@ -112,6 +115,16 @@ def lock_active(tx: Transaction, pks: Iterable[int]) -> dict[int, AppStanding]:
     if tx.dialect is Dialect.POSTGRESQL:
         tx.rows(_LOCK, pks=wanted)
     return {row[0]: AppStanding(*row) for row in tx.rows(_ACTIVE, pks=wanted)}
+
+
+def keep(tx: Transaction, pk: int) -> bool:
+    """Keep the app from being deleted until the commit; False if it has been."""
+    return tx.row(_KEEP, pk=pk) is not None
+
+
+def lock_to_delete(tx: Transaction, pk: int) -> bool:
+    """Wait for whoever keeps the app, and let nobody else, until the commit; False if it is deleted already."""
+    return tx.row(_LOCK_TO_DELETE, pk=pk) is not None
 
 
 def facts(tx: Transaction, pks: Iterable[int]) -> dict[int, AppFacts]:

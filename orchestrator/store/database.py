@@ -22,7 +22,7 @@ from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import NullPool
 
-from orchestrator.domain.errors import DatabaseUnavailable
+from orchestrator.domain.errors import CommitUnknown, DatabaseUnavailable
 from orchestrator.store import sqlite_upkeep
 from orchestrator.store.dialect import Dialect
 from orchestrator.store.faults import DRIVER_ERRORS, READ_ONLY, is_unavailable, sqlstate
@@ -70,7 +70,7 @@ class DatabaseOptions:
 
 
 class _ConnectionLost(Exception):
-    """The connection was lost before the commit had begun."""
+    """The connection was lost before the commit had begun, or nothing was to be committed."""
 
 
 class Database:
@@ -95,12 +95,15 @@ class Database:
             self._writers = self._readers = ThreadPoolExecutor(options.pool_size, "database")
 
     async def write(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work` in a read-write transaction and commit; rolls back and raises what `work` raises."""
+        """Run `work` in a read-write transaction and commit; rolls back and raises what `work` raises.
+
+        Raises DatabaseUnavailable; of that kind CommitUnknown if the connection is lost in the commit.
+        """
         return await self._run(self._writers, self._writer_engine, lambda tx: work(tx, *args, **kwargs))
 
     async def read(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in a transaction of its own that does not write."""
-        return await self._run(self._readers, self._reader_engine, lambda tx: work(tx, *args, **kwargs))
+        return await self._run(self._readers, self._reader_engine, lambda tx: work(tx, *args, **kwargs), writes=False)
 
     async def tend(self) -> bool:
         """Do a bit of what keeps the database in shape; True if there is more to do."""
@@ -113,13 +116,15 @@ class Database:
         """Wait for the transactions in progress, to PostgreSQL for CLOSE_SECS at most; then close every connection."""
         await asyncio.get_running_loop().run_in_executor(None, self._close)
 
-    async def _run(self, threads: ThreadPoolExecutor, engine: Engine, work: Callable[[Transaction], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(threads, self._transact, engine, work)
+    async def _run(
+        self, threads: ThreadPoolExecutor, engine: Engine, work: Callable[[Transaction], T], *, writes: bool = True
+    ) -> T:
+        return await asyncio.get_running_loop().run_in_executor(threads, self._transact, engine, work, writes)
 
-    def _transact(self, engine: Engine, work: Callable[[Transaction], T]) -> T:
+    def _transact(self, engine: Engine, work: Callable[[Transaction], T], writes: bool = True) -> T:
         for tries_left in reversed(range(SERIALIZATION_TRIES)):
             try:
-                return self._try(self._connection(engine), work)
+                return self._try(self._connection(engine), work, writes=writes)
             except _ConnectionLost as lost:
                 # Cut while it was idle, as by a restart of the database: nothing was committed, and a new one may do.
                 if not tries_left:
@@ -132,7 +137,7 @@ class Database:
                 raise
         raise AssertionError("unreachable: the last try returns or raises")
 
-    def _try(self, connection: Connection, work: Callable[[Transaction], T]) -> T:
+    def _try(self, connection: Connection, work: Callable[[Transaction], T], *, writes: bool) -> T:
         transaction: Transaction | None = None
         is_committing = False
         try:
@@ -143,7 +148,9 @@ class Database:
                 is_committing = True
             return result
         except DRIVER_ERRORS as error:
-            if self._drop_if_broken(connection) and not is_committing:
+            if self._drop_if_broken(connection):
+                if is_committing and writes:
+                    raise CommitUnknown(f"the connection to the database was lost in the commit: {error}") from error
                 raise _ConnectionLost from error
             if sqlstate(error) == READ_ONLY:
                 # A standby, since a failover: the next connection may find the new primary, this one never will.

@@ -14,7 +14,7 @@ import orjson
 
 _LIST = re.compile(r"\bIN :(\w+)")
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
-_ROW_LOCK = re.compile(r"\s+FOR (?:NO KEY )?UPDATE(?: OF \w+)?(?: SKIP LOCKED)?")
+_ROW_LOCK = re.compile(r"\s+FOR (?:(?:NO KEY )?UPDATE|KEY SHARE)(?: OF \w+)?(?: SKIP LOCKED)?")
 
 
 class Dialect(Enum):

@@ -21,6 +21,8 @@ _POSTPONE = "UPDATE schedules SET due_at = :due_at WHERE task_pk = :task_pk AND 
 _RECORD = """
 INSERT INTO occurrences (task_pk, slot_at, outcome, reason, execution_pk, late_by, slots, note, recorded_at)
 VALUES (:task_pk, :slot_at, :outcome, :reason, :execution_pk, :late_by, :slots, :note, :recorded_at)"""
+_RECORDED = """
+SELECT slot_at FROM occurrences WHERE task_pk = :task_pk AND slot_at BETWEEN :first AND :last"""
 _FIRST = "SELECT min(due_at) FROM schedules WHERE due_at IS NOT NULL"
 
 
@@ -80,6 +82,11 @@ def postpone(tx: Transaction, task_pk: int, slot_at: int, due_at: int) -> None:
 def record(tx: Transaction, rows: list[dict[str, object]]) -> None:
     """Write what became of slots; the primary key refuses a second outcome for one."""
     tx.run_many(_RECORD, rows)
+
+
+def recorded(tx: Transaction, task_pk: int, first: int, last: int) -> frozenset[int]:
+    """The task's slots from `first` to `last` that have an outcome already."""
+    return frozenset(slot_at for (slot_at,) in tx.rows(_RECORDED, task_pk=task_pk, first=first, last=last))
 
 
 def first_due(tx: Transaction) -> int | None:

@@ -5,6 +5,10 @@ from sqlmodel import col, func, select
 from orchestrator.store.tables import Schedule, Task, TaskAlias, TaskVersion
 from orchestrator.store.transaction import Transaction
 
+_LOCK_SCHEDULES = """
+SELECT s.task_pk FROM schedules s JOIN tasks t ON t.pk = s.task_pk
+ WHERE t.app_pk = :app_pk ORDER BY s.task_pk FOR UPDATE OF s"""
+
 
 def find(tx: Transaction, workspace_id: str, task_id: str) -> Task | None:
     return tx.session.exec(
@@ -33,6 +37,11 @@ def aliases_of(tx: Transaction, task_pk: int) -> list[TaskAlias]:
 
 def alias(tx: Transaction, workspace_id: str, name: str) -> TaskAlias | None:
     return tx.session.get(TaskAlias, (workspace_id, name))
+
+
+def lock_schedules(tx: Transaction, app_pk: int) -> None:
+    """Lock the schedules of an app's tasks, so that no node moves them on meanwhile: to be taken before the app."""
+    tx.rows(_LOCK_SCHEDULES, app_pk=app_pk)
 
 
 def schedule_of(tx: Transaction, task_pk: int) -> Schedule | None:

@@ -15,7 +15,7 @@ SELECT t.pk, t.id, t.workspace_id, t.name, t.role, t.app_pk, a.id, t.created_at,
   FROM tokens t LEFT JOIN apps a ON a.pk = t.app_pk WHERE """
 _REVOKE = "UPDATE tokens SET revoked_at = :now WHERE pk = :pk AND revoked_at IS NULL"
 _LOCK_ADMINS = """
-SELECT pk FROM tokens
+SELECT pk, expires_at IS NULL FROM tokens
  WHERE workspace_id = :workspace_id AND role = 'admin' AND revoked_at IS NULL
    AND (expires_at IS NULL OR expires_at > :now) ORDER BY pk FOR UPDATE"""
 
@@ -87,9 +87,10 @@ def revoke(tx: Transaction, pk: int, now: int) -> None:
     tx.run(_REVOKE, pk=pk, now=now)
 
 
-def lock_live_admins(tx: Transaction, workspace_id: str, now: int) -> list[int]:
-    """The keys of the workspace's valid admin tokens, locked, so that two revocations see each other."""
-    return [pk for (pk,) in tx.rows(_LOCK_ADMINS, workspace_id=workspace_id, now=now)]
+def lock_live_admins(tx: Transaction, workspace_id: str, now: int) -> dict[int, bool]:
+    """Whether each of the workspace's valid admin tokens lasts, by its key; locked, so that revocations take turns."""
+    rows = tx.rows(_LOCK_ADMINS, workspace_id=workspace_id, now=now)
+    return {pk: bool(lasts) for pk, lasts in rows}
 
 
 def _token(row: tuple[Any, ...]) -> TokenView:

@@ -164,6 +164,20 @@ async def test_a_database_out_of_reach_makes_the_api_unavailable(api_on_sqlite: 
     assert response.headers["retry-after"] == "5"
 
 
+async def test_a_commit_whose_outcome_is_unknown_is_told_as_such(
+    api_on_sqlite: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(*_: object) -> None:
+        raise errors.CommitUnknown("the connection to 127.0.0.1 was lost in the commit")
+
+    monkeypatch.setattr(Database, "write", lost)
+    response = await api_on_sqlite.admin.post("/v1/tokens", json={"name": "ci", "role": "viewer"})
+    problem = refused(response, 503, "outcome-unknown")
+    assert "may have been done" in problem["detail"]
+    assert "Idempotency-Key" in problem["detail"]
+    assert "127.0.0.1" not in problem["detail"]
+
+
 async def test_a_fault_of_ours_tells_nothing_of_itself(api_on_sqlite: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_status: object) -> None:
         raise RuntimeError("the master key is 1234")

@@ -54,6 +54,20 @@ async def test_the_last_admin_token_cannot_be_revoked(api: Api) -> None:
     refused(await api.admin.get("/v1/tokens"), 401, "unauthenticated")
 
 
+async def test_the_last_admin_token_that_does_not_expire_cannot_be_revoked(api: Api) -> None:
+    [first] = accepted(await api.admin.get("/v1/tokens"))["items"]
+    body = {"name": "short", "role": "admin", "expires_at": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}
+    short, other = [accepted(await api.admin.post("/v1/tokens", json=body), 201)["id"] for _ in range(2)]
+    problem = refused(await api.admin.delete(f"/v1/tokens/{first['id']}"), 409, "conflict")
+    assert "does not expire" in problem["detail"]
+    # Those that do expire may go, and the rule is about live ones only.
+    assert (await api.admin.delete(f"/v1/tokens/{short}")).status_code == 204
+    lasting = accepted(await api.admin.post("/v1/tokens", json={"name": "second", "role": "admin"}), 201)
+    assert (await api.admin.delete(f"/v1/tokens/{lasting['id']}")).status_code == 204
+    refused(await api.admin.delete(f"/v1/tokens/{first['id']}"), 409, "conflict")
+    assert (await api.admin.delete(f"/v1/tokens/{other}")).status_code == 204
+
+
 async def test_an_expired_token_is_nobodys(api: Api) -> None:
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     body = {"name": "short", "role": "viewer", "expires_at": later}

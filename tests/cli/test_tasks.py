@@ -69,6 +69,29 @@ class TestRun:
         assert sent(server) == {"task_id": "app_shop_import"}
         assert f"orchestrator exec watch {EXECUTION_ID}" in result.stdout
 
+    def test_has_a_key_of_its_own(self, server: respx.MockRouter, invoke: Invoke) -> None:
+        server.post("/v1/executions").mock(return_value=launched())
+        keys = set()
+        for _ in range(2):
+            invoke("task", "run", "app_shop_import")
+            keys.add(server.calls.last.request.headers["Idempotency-Key"])
+        assert len(keys) == 2
+
+    @pytest.mark.parametrize("failure", [httpx.ReadTimeout("timed out"), problem(503, "it may have been done")])
+    def test_tells_the_key_where_it_may_have_been_launched(
+        self, failure: httpx.Response | httpx.HTTPError, server: respx.MockRouter, invoke: Invoke
+    ) -> None:
+        server.post("/v1/executions").mock(side_effect=[failure])
+        result = invoke("task", "run", "app_shop_import")
+        assert result.exit_code == 5
+        assert f"--idempotency-key {server.calls.last.request.headers['Idempotency-Key']}" in result.stderr
+
+    def test_of_what_was_never_sent_no_key_is_told(self, server: respx.MockRouter, invoke: Invoke) -> None:
+        server.post("/v1/executions").mock(side_effect=httpx.ConnectError("refused"))
+        result = invoke("task", "run", "app_shop_import")
+        assert result.exit_code == 5
+        assert "--idempotency-key" not in result.stderr
+
     def test_with_everything(self, server: respx.MockRouter, invoke: Invoke) -> None:
         server.post("/v1/executions").mock(return_value=launched())
         Path("two.json").write_text('{"from": 2}', encoding="utf-8")

@@ -1,7 +1,6 @@
 """A purge meets a retry, or another purge: one of both wins, and nothing is left by halves."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,11 +10,9 @@ from orchestrator.domain.errors import Conflict, NotFound
 from orchestrator.domain.retention import Retention
 from orchestrator.domain.states import ExecutionStatus
 from orchestrator.service import purging
-from orchestrator.service.purging import Tally
-from orchestrator.store.transaction import Transaction
+from tests.engine.held_back import held_back, waits_for_a_lock
 from tests.engine.history import Past, left_behind
 from tests.engine.test_purging import MONTH, added, ids, never, prune, selection, sights, write_past
-from tests.support.waiting import eventually
 from tests.support.world import World, running_world
 
 
@@ -47,31 +44,13 @@ async def test_a_retry_that_meets_a_purge_finds_nothing(
         await write_past(world, Past("old", 1, status="failed", key="k"))
         wanted = await selection(world, ExecutionStatus.FAILED)
         [sight] = await sights(world, wanted)
-        has_lock, may_commit = threading.Event(), threading.Event()
-
-        def hold_back(tx: Transaction) -> Tally:
-            gone = purging.remove(tx, wanted, sight)
-            has_lock.set()
-            assert may_commit.wait(30)
-            return gone
-
-        removal = asyncio.create_task(other.write(hold_back))
-        await asyncio.to_thread(has_lock.wait)
-        retry = asyncio.create_task(world.retry("old-1"))
-        await _waits_for_a_lock(world)
-        may_commit.set()
-        assert (await removal).executions == 1
-        with pytest.raises(NotFound):
-            await retry
+        async with held_back(other, purging.remove, wanted, sight) as removal:
+            retry = asyncio.create_task(world.retry("old-1"))
+            await waits_for_a_lock(world)
+            assert (await removal.commit()).executions == 1
+            with pytest.raises(NotFound):
+                await retry
         assert await world.database.read(left_behind) == {}
-
-
-async def _waits_for_a_lock(world: World) -> None:
-
-    async def probe() -> bool:
-        return bool(await world.rows("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
-
-    await eventually(probe, "somebody to wait for a lock")
 
 
 async def test_retries_and_purges_at_once_end_each_execution_one_way(world: World) -> None:

@@ -1,11 +1,9 @@
-"""Bad histories about ends, aborts and schedules, and runs that prove nothing: I9 to I11, availability."""
-
-from dataclasses import replace
+"""Bad histories about ends and aborts, and runs that prove nothing: I9, I10, availability."""
 
 from tests.history.breaking import breaks
 from tests.history.dump import Batch
 from tests.history.story import Story
-from tests.history.tales import MINUTE, aborted, aborted_and_retried, busy, failed_and_retried, interrupted, scheduled
+from tests.history.tales import aborted, aborted_and_retried, busy, failed_and_retried, interrupted
 
 
 @breaks("I9")
@@ -174,73 +172,6 @@ def an_aborted_execution_succeeds() -> Story:
     story.launch("e1")
     story.step("e1", 0, is_done=True)
     story.client("abort", {"execution_id": "e1"})
-    return story
-
-
-@breaks("I11")
-def a_scheduled_execution_has_no_slot() -> Story:
-    story = scheduled()
-    story.create("e2", {}, is_scheduled=True)
-    return story
-
-
-@breaks("I11")
-def a_slot_launched_two_executions() -> Story:
-    story = scheduled()
-    story.create("e2", {}, is_scheduled=True)
-    story.dump.occurrences.append(replace(story.dump.occurrences[0], execution_pk=2))
-    return story
-
-
-@breaks("I11")
-def two_slots_launched_one_execution() -> Story:
-    story = scheduled()
-    story.dump.occurrences[1] = replace(story.dump.occurrences[1], outcome="launched", execution_pk=1, note=None)
-    return story
-
-
-@breaks("I11")
-def a_slot_launched_what_does_not_exist() -> Story:
-    story = scheduled()
-    story.dump.occurrences[1] = replace(story.dump.occurrences[1], outcome="launched", execution_pk=77, note=None)
-    return story
-
-
-@breaks("I11")
-def a_slot_claims_the_launch_of_a_client() -> Story:
-    story = scheduled()
-    story.launch("e2")
-    story.dump.occurrences[1] = replace(story.dump.occurrences[1], outcome="launched", execution_pk=2, note=None)
-    return story
-
-
-@breaks("I11")
-def a_slot_is_skipped_without_a_reason() -> Story:
-    story = scheduled()
-    story.dump.occurrences[1] = replace(story.dump.occurrences[1], note=None)
-    return story
-
-
-@breaks("I11")
-def a_slot_is_skipped_in_silence() -> Story:
-    story = scheduled()
-    del story.dump.occurrences[1]
-    return story
-
-
-@breaks("I11")
-def slots_before_the_next_one_are_skipped_in_silence() -> Story:
-    story = scheduled()
-    found = story.dump.schedules[0]
-    story.dump.schedules[0] = replace(found, next_slot_at=found.anchor_at + 9 * MINUTE)
-    return story
-
-
-@breaks("I11")
-def a_slot_drifts() -> Story:
-    story = scheduled()
-    found = story.dump.occurrences[0]
-    story.dump.occurrences[0] = replace(found, slot_at=found.slot_at + 1)
     return story
 
 

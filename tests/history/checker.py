@@ -7,6 +7,7 @@ from tests.history.findings import Finding
 from tests.history.history import History
 from tests.history.rules import RULES
 from tests.history.rules.liveness import converged, unused_attempts
+from tests.history.rules.schedules import schedules_go_on
 
 MOST_SHOWN = 20
 
@@ -14,7 +15,7 @@ MOST_SHOWN = 20
 def check(history: History, *, is_at_rest: bool = False) -> list[Finding]:
     """What breaks a rule, in the order of the rules. `is_at_rest`: the run was given the time to finish everything."""
     found = [finding for rule in RULES.values() for finding in rule(history)]
-    return [*found, *converged(history)] if is_at_rest else found
+    return [*found, *schedules_go_on(history), *converged(history)] if is_at_rest else found
 
 
 def report(findings: Iterable[Finding]) -> str:

@@ -38,7 +38,7 @@ _COLLECTED = "SELECT batch_key, item FROM collected_items ORDER BY pk"
 _COLLECTED_KEYS = "SELECT key FROM collected_batches"
 _OCCURRENCES = """
 SELECT task_pk, slot_at, outcome, execution_pk, note FROM occurrences ORDER BY task_pk, slot_at"""
-_SCHEDULES = "SELECT task_pk, anchor_at, next_slot_at, definition FROM schedules"
+_SCHEDULES = "SELECT task_pk, anchor_at, next_slot_at, due_at, definition FROM schedules"
 _TASKS = "SELECT pk, id FROM tasks"
 
 
@@ -159,6 +159,7 @@ def _collected(rows: Rows) -> dict[str, bytes]:
     return {key: b"".join(parts) for key, parts in kept.items()}
 
 
-def _schedule(task_pk: int, anchor_at: int, next_slot_at: int | None, definition: str) -> Schedule:
+def _schedule(task_pk: int, anchor_at: int, next_slot_at: int | None, due_at: int | None, definition: str) -> Schedule:
     secs = json.loads(definition).get("interval_secs")
-    return Schedule(task_pk, anchor_at, next_slot_at, None if secs is None else round(secs * _MICROS))
+    interval = None if secs is None else round(secs * _MICROS)
+    return Schedule(task_pk, anchor_at, next_slot_at, due_at, interval)

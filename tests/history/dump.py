@@ -108,11 +108,12 @@ class Occurrence:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """`interval` is in microseconds, None for a cron expression."""
+    """`interval` is in microseconds, None for a cron expression. `due_at`: when its next slot is looked at."""
 
     task_pk: int
     anchor_at: int
     next_slot_at: int | None
+    due_at: int | None = None
     interval: int | None = None
 
 

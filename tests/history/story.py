@@ -40,6 +40,7 @@ class Story:
         self.app: list[Json] = [{"event": "started", "at": 0.0, "host": HOST}]
         self.deliveries: list[Json] = []
         self.is_built_in = False
+        self.is_at_rest = False
         # Without them, one failure would be too great a part of so short a run.
         self.clients: list[Json] = [
             {"event": "call", "op": "health", "begin": -2.0, "end": -1.0, "outcome": "ok"} for _ in range(40)
@@ -256,7 +257,7 @@ class Story:
                 self.dump.collected[key] = digests(json.loads(line["body"])["items"])
 
     def findings(self) -> list[Finding]:
-        return check(self.history())
+        return check(self.history(), is_at_rest=self.is_at_rest)
 
     def _spawn(self, execution: Execution, worker_id: int, state: Json) -> int:
         lane = (execution.pk, worker_id)

@@ -195,7 +195,7 @@ def scheduled() -> Story:
     ]
     for number, outcome, pk, note in slots:
         story.dump.occurrences.append(Occurrence(TASK_PK, anchor + number * MINUTE, outcome, pk, note))
-    story.dump.schedules.append(Schedule(TASK_PK, anchor, anchor + 7 * MINUTE, MINUTE))
+    story.dump.schedules.append(Schedule(TASK_PK, anchor, anchor + 7 * MINUTE, anchor + 7 * MINUTE, MINUTE))
     return story
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.history import breaking_doors, breaking_effects, breaking_ends, breaking_steps
+from tests.history import breaking_doors, breaking_effects, breaking_ends, breaking_slots, breaking_steps
 from tests.history.breaking import CASES, Case
 from tests.history.checker import report
 from tests.history.rules import RULES
 
-MODULES = (breaking_doors, breaking_effects, breaking_ends, breaking_steps)
+MODULES = (breaking_doors, breaking_effects, breaking_ends, breaking_slots, breaking_steps)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

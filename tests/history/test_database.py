@@ -71,7 +71,15 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "collected_batches": [{"key": "imp_0"}],
     "collected_items": [{"pk": 1, "batch_key": "imp_0", "item": '{"kind": "z"}'}],
     "occurrences": [{"task_pk": 1, "slot_at": MINUTE, "outcome": "launched", "execution_pk": 1, "note": None}],
-    "schedules": [{"task_pk": 1, "anchor_at": 0, "next_slot_at": 2 * MINUTE, "definition": '{"interval_secs": 60}'}],
+    "schedules": [
+        {
+            "task_pk": 1,
+            "anchor_at": 0,
+            "next_slot_at": 2 * MINUTE,
+            "due_at": 2 * MINUTE + 1,
+            "definition": '{"interval_secs": 60}',
+        }
+    ],
     "tasks": [{"pk": 1, "id": "app_till_print"}],
 }
 
@@ -104,7 +112,7 @@ def test_every_table_becomes_plain_values(database: Path) -> None:
     assert dump.batches == [Batch(1, 0, 0, 0, "imp_1", 2, "pending", items)]
     assert dump.collected == {"imp_0": digest({"kind": "z"})}
     assert dump.occurrences == [Occurrence(1, MINUTE, "launched", 1, None)]
-    assert dump.schedules == [Schedule(1, 0, 2 * MINUTE, MINUTE)]
+    assert dump.schedules == [Schedule(1, 0, 2 * MINUTE, 2 * MINUTE + 1, MINUTE)]
     assert dump.tasks == {1: "app_till_print"}
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.history.checker import check, report, summary
 from tests.history.findings import HistoryUnreadable
 from tests.history.json_lines import read_lines
-from tests.history.tales import TALES, busy, interrupted
+from tests.history.tales import TALES, busy, interrupted, scheduled
 
 
 @pytest.mark.parametrize("name", TALES)
@@ -18,6 +18,7 @@ def test_nothing_is_found_in_a_good_history(name: str) -> None:
 
 def test_what_has_not_come_to_rest_is_told_when_asked() -> None:
     assert not check(busy().history(), is_at_rest=True)
+    assert not check(scheduled().history(), is_at_rest=True)
     found = check(interrupted().history(), is_at_rest=True)
     assert {finding.rule for finding in found} == {"convergence"}
     assert len(found) == 4

@@ -53,7 +53,7 @@ def test_a_launch(client: Client) -> None:
     assert sent(route) == {"task_id": "app_x_import", "state": {"limit": 5}}
     request = route.calls.last.request
     assert request.headers["Authorization"] == "Bearer secret-token"
-    assert "Idempotency-Key" not in request.headers
+    assert len(request.headers["Idempotency-Key"]) == 36
     assert (execution.id, execution.status, execution.has_ended) == ("e1", "running", False)
     assert execution.model_extra == {"number": 7}
 
@@ -79,6 +79,49 @@ def test_a_launch_with_everything(client: Client) -> None:
         "name": "By hand",
         "workers": [{"worker_id": 1, "initial_state": {}}],
     }
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        httpx.ReadError("cut"),
+        httpx.ConnectError("refused"),
+        httpx.Response(503, json={"title": "It may have been done"}),
+        httpx.Response(409, json={"type": "urn:orchestrator:problem:idempotency-in-progress"}),
+    ],
+)
+@respx.mock
+def test_a_launch_that_may_have_happened_is_sent_again_under_its_key(
+    client: Client, time: Time, failure: httpx.Response | httpx.TransportError
+) -> None:
+    answers = [failure, failure, httpx.Response(201, json=RUNNING)]
+    route = respx.post(f"{URL}/v1/executions").mock(side_effect=answers)
+    assert client.launch("app_x_import").id == "e1"
+    keys = [call.request.headers["Idempotency-Key"] for call in route.calls]
+    assert (len(keys), len(set(keys))) == (3, 1)
+    assert len(time.pauses) == 2
+    # Another launch is another one.
+    route.mock(return_value=httpx.Response(201, json=RUNNING))
+    client.launch("app_x_import")
+    assert route.calls.last.request.headers["Idempotency-Key"] not in keys
+
+
+@respx.mock
+def test_a_launch_that_is_refused_is_not_sent_again(client: Client) -> None:
+    for status in (409, 422, 429, 500):
+        route = respx.post(f"{URL}/v1/executions").respond(status, json={"title": "no"})
+        sent_before = route.call_count
+        with pytest.raises(app_sdk.ApiError):
+            client.launch("app_x_import")
+        assert route.call_count == sent_before + 1
+
+
+@respx.mock
+def test_a_launch_that_nobody_answers_ends(client: Client) -> None:
+    route = respx.post(f"{URL}/v1/executions/e1/resume").mock(side_effect=httpx.ConnectError("refused"))
+    with pytest.raises(UnreachableError, match="refused"):
+        client.resume("e1", "0.2")
+    assert route.call_count == 3
 
 
 def test_a_start_time_needs_a_time_zone(client: Client) -> None:

@@ -97,7 +97,7 @@ def slot_recorded_later() -> Patches:
     late: list[dict[str, object]] = []
     real_launch, real_record = scheduling.launch_due, due_schedules.record
 
-    def launch_due(tx: Transaction, *given: Any) -> bool:
+    def launch_due(tx: Transaction, *given: Any) -> scheduling.Turn:
         real_record(tx, late)
         late.clear()
         return real_launch(tx, *given)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from orchestrator.domain.errors import CommitUnknown
 from orchestrator.store.database import Database, DatabaseOptions
 from orchestrator.store.transaction import Transaction
 from tests.support.postgres import PostgresServer
@@ -140,3 +141,40 @@ async def test_behind_a_pooler_nothing_outlives_a_transaction(
         finally:
             await database.close()
         assert all(b"options" not in startup for startup in between.startups)
+
+
+CUT_AT_THE_COMMIT = """
+CREATE TABLE notes (words text);
+CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF NEW.words = 'cut' THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+  RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER cut AFTER INSERT ON notes DEFERRABLE INITIALLY DEFERRED
+   FOR EACH ROW EXECUTE FUNCTION cut()"""
+
+
+async def test_a_connection_that_is_lost_in_the_commit_leaves_its_outcome_unknown(postgres_url: str) -> None:
+    database = Database(DatabaseOptions(postgres_url, pool_size=1))
+
+    def note(tx: Transaction, words: str) -> None:
+        tries.append(words)
+        tx.run("INSERT INTO notes VALUES (:words)", words=words)
+
+    tries: list[str] = []
+    try:
+        await database.write(lambda tx: tx.run(CUT_AT_THE_COMMIT))
+        with pytest.raises(CommitUnknown):
+            await database.write(note, "cut")
+        assert tries == ["cut"], "it is not for the database to do it again"
+        # Of what only reads nothing can be in doubt: it is read again.
+        cuts = iter([True, False])
+
+        def read(tx: Transaction) -> int:
+            tx.run("INSERT INTO notes VALUES (:words)", words="cut" if next(cuts) else "kept")
+            return 1
+
+        assert await database.read(read) == 1
+        await database.write(note, "kept")
+    finally:
+        await database.close()

@@ -10,6 +10,7 @@ from tests.history.findings import Finding
 from tests.history.history import History
 
 _UNLISTED = re.compile(r"([0-9,]+) slots before this one were missed")
+_LOOKED_AT_WITHIN = 10_000_000
 _OUTCOMES = {"launched", "skipped", "merged", "missed"}
 
 
@@ -17,7 +18,7 @@ def each_slot_once(history: History) -> Iterator[Finding]:
     """I11: each slot has one outcome: an execution of that task, its alone, or the reason why there is none.
 
     No scheduled execution is without its slot. The slots of an interval lie on its grid, and none is left out between
-    the first that is recorded since the schedule was defined and the next one, unless the record says how many.
+    the time that it counts from and its next one, unless the record says how many.
     """
     slots: dict[int, list[Occurrence]] = defaultdict(list)
     for occurrence in history.dump.occurrences:
@@ -32,6 +33,15 @@ def each_slot_once(history: History) -> Iterator[Finding]:
     for schedule in history.dump.schedules:
         if schedule.interval is not None:
             yield from _grid(history, schedule, slots[schedule.task_pk])
+
+
+def schedules_go_on(history: History) -> Iterator[Finding]:
+    """I11, at rest: no schedule was due long before the last execution ended, and has not been looked at."""
+    ends = [one.ended_at for one in history.dump.executions.values() if one.ended_at is not None]
+    for schedule in history.dump.schedules:
+        if schedule.due_at is not None and ends and schedule.due_at + _LOOKED_AT_WITHIN < max(ends):
+            task = _task(history, schedule.task_pk)
+            yield Finding("I11", f"task {task}: nobody has looked at the slot that was due at {schedule.due_at}")
 
 
 def _outcome(history: History, occurrence: Occurrence) -> Iterator[str]:
@@ -65,8 +75,10 @@ def _grid(history: History, schedule: Schedule, recorded: list[Occurrence]) -> I
         if (slot - schedule.anchor_at) % schedule.interval:
             yield Finding("I11", f"task {task} slot {slot} is not on the grid of its interval")
     told = {one.slot_at: _unlisted(one) for one in recorded}
-    following = since if schedule.next_slot_at is None else [*since, schedule.next_slot_at]
-    for before, after in pairwise(following):
+    known = {schedule.anchor_at, *since}
+    if schedule.next_slot_at is not None:
+        known.add(schedule.next_slot_at)
+    for before, after in pairwise(sorted(known)):
         left_out = (after - before) // schedule.interval - 1 - told.get(after, 0)
         if left_out:
             yield Finding("I11", f"task {task}: {left_out} slots between {before} and {after} left no trace")
