@@ -1,6 +1,5 @@
 """The settings: defaults, sources and their order, messages."""
 
-import os
 import re
 import tomllib
 from pathlib import Path
@@ -11,14 +10,7 @@ from orchestrator.settings import Settings, SettingsError, load_settings, settin
 
 CONFIG = Path(__file__).parents[2] / "config.toml"
 
-
-@pytest.fixture(autouse=True)
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory without config.toml, and an environment without our variables."""
-    for name in [name for name in os.environ if name.upper().startswith("ORCHESTRATOR_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("nowhere")
 
 
 def write_config(text: str, name: str = "config.toml") -> Path:
@@ -240,52 +232,6 @@ class TestDerived:
 
     def test_the_address_with_a_port_of_the_systems_choice(self) -> None:
         assert load_settings(None, {"server": {"port": 0}}).server.url(bound_port=49_152) == "http://127.0.0.1:49152"
-
-    @pytest.mark.parametrize(
-        ("host", "given", "allowed"),
-        [
-            ("127.0.0.1", None, True),
-            ("localhost", None, True),
-            ("::1", None, True),
-            ("0.0.0.0", None, False),
-            ("tasks.example", None, False),
-            ("0.0.0.0", True, True),
-            ("127.0.0.1", False, False),
-        ],
-    )
-    def test_private_addresses_by_default_only_on_loopback(self, host: str, given: bool | None, allowed: bool) -> None:
-        flags: dict[str, dict[str, object]] = {
-            "server": {"host": host},
-            "webhook": {"allow_private_addresses": given},
-        }
-        assert load_settings(None, flags).private_addresses_allowed is allowed
-
-    @pytest.mark.parametrize(
-        ("public_url", "allowed"),
-        [
-            ("http://127.0.0.1:9000", True),
-            ("http://localhost/base", True),
-            ("http://[::1]:9000", True),
-            ("https://tasks.example", False),
-            ("https://127.0.0.1.tasks.example", False),
-            ("http://10.1.2.3", False),
-        ],
-    )
-    def test_nor_while_a_proxy_opens_the_api_to_others(self, public_url: str, allowed: bool) -> None:
-        flags: dict[str, dict[str, object]] = {"server": {"public_url": public_url}}
-        assert load_settings(None, flags).private_addresses_allowed is allowed
-        flags["webhook"] = {"allow_private_addresses": True}
-        assert load_settings(None, flags).private_addresses_allowed is True
-
-    @pytest.mark.parametrize(("role", "allowed"), [("all", True), ("api", True), ("engine", False)])
-    def test_nor_on_a_node_that_does_not_serve_the_api(self, role: str, allowed: bool) -> None:
-        flags: dict[str, dict[str, object]] = {
-            "server": {"role": role, "public_url": "http://127.0.0.1:9000"},
-            "database": {"url": "postgresql://db/x"},
-        }
-        assert load_settings(None, flags).private_addresses_allowed is allowed
-        flags["webhook"] = {"allow_private_addresses": True}
-        assert load_settings(None, flags).private_addresses_allowed is True
 
     def test_the_database_is_a_file_in_the_data_directory(self) -> None:
         assert Settings().database_url == "sqlite:///.orchestrator/orchestrator.db"
