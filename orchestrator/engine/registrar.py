@@ -61,6 +61,8 @@ class Registrar(Loop):
             if lost:
                 self._log.warning("took over the claims of a silent node", claims=lost)
                 self._made_due()
+                # There may be more than a batch of them.
+                return timedelta()
         return None
 
     def _compare_clocks(self, at: datetime) -> None:
