@@ -55,9 +55,7 @@ async def claimed(world: World, name: str, lease: timedelta) -> None:
     assert len(await ByHand(world, name=name, lease=lease).claims()) == MANY
 
 
-async def test_leases_that_ran_out_do_not_wait_for_a_poll_each_batch(
-    postgres_url: str, small_batches: None
-) -> None:
+async def test_leases_that_ran_out_do_not_wait_for_a_poll_each_batch(postgres_url: str, small_batches: None) -> None:
     async with running_world(postgres_url, never, start=False) as world:
         await claimed(world, "gone", lease=timedelta())
         await tick_until_it_rests(world.node.timekeeper.tick, at_most=MANY)
