@@ -26,6 +26,7 @@ from sqlalchemy.pool import NullPool
 from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.store import sqlite_upkeep
 from orchestrator.store.dialect import Dialect
+from orchestrator.store.embedded_clock import LEAST_JUMP, EmbeddedClock, shift_durations
 from orchestrator.store.postgresql_connections import driver_url, postgresql_engine
 from orchestrator.store.transaction import Clock, Transaction
 
@@ -89,7 +90,7 @@ class Database:
     def __init__(self, options: DatabaseOptions, clock: Clock | None = None) -> None:
         self.url = options.url
         self.dialect = options.dialect
-        self._clock = clock
+        self._clock = EmbeddedClock() if clock is None and options.dialect is Dialect.SQLITE else clock
         self._local = threading.local()
         self._connections: list[Connection] = []
         self._sqlite_path = options.sqlite_path
@@ -128,7 +129,10 @@ class Database:
     def _transact(self, engine: Engine, work: Callable[[Transaction], T]) -> T:
         for tries_left in reversed(range(SERIALIZATION_TRIES)):
             try:
-                return self._try(self._connection(engine), work)
+                connection = self._connection(engine)
+                if engine is self._writer_engine:
+                    self._follow_clock(connection)
+                return self._try(connection, work)
             except _ConnectionLost as lost:
                 # Cut while it was idle, as by a restart of the database: nothing was committed, and a new one may do.
                 if not tries_left:
@@ -140,6 +144,14 @@ class Database:
                     raise DatabaseUnavailable(f"the database is not available: {error}") from error
                 raise
         raise AssertionError("unreachable: the last try returns or raises")
+
+    def _follow_clock(self, connection: Connection) -> None:
+        """Let the embedded database's durations go on as before when the wall clock was set."""
+        if isinstance(self._clock, EmbeddedClock):
+            jump = self._clock.jump()
+            if abs(jump) >= LEAST_JUMP:
+                self._try(connection, lambda tx: shift_durations(tx, jump))
+            self._clock.follow(jump)
 
     def _try(self, connection: Connection, work: Callable[[Transaction], T]) -> T:
         transaction: Transaction | None = None
