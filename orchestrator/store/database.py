@@ -256,6 +256,8 @@ def sqlite_engine(options: DatabaseOptions, *, query_only: bool) -> Engine:
 
 def _sqlite_pragmas(query_only: bool) -> list[str]:
     pragmas = [
+        # Whatever the library was built with.
+        "synchronous = FULL",
         f"busy_timeout = {sqlite_upkeep.BUSY_TIMEOUT_MS}",
         "foreign_keys = ON",
         "cache_size = -65536",
@@ -264,4 +266,4 @@ def _sqlite_pragmas(query_only: bool) -> list[str]:
     if query_only:
         return [*pragmas, "query_only = ON"]
     size_limit = f"journal_size_limit = {sqlite_upkeep.LARGE_WAL_BYTES}"
-    return ["journal_mode = WAL", "synchronous = FULL", size_limit, *pragmas]
+    return ["journal_mode = WAL", size_limit, *pragmas]
