@@ -12,6 +12,7 @@ from orchestrator.engine.caller import Caller, Request
 from orchestrator.engine.group_commit import GroupCommit
 from orchestrator.engine.loop import Loop
 from orchestrator.service import delivering
+from orchestrator.service.claim import LeaseTerms
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.delivering import Delivery
 from orchestrator.service.vault import Vault
@@ -23,8 +24,13 @@ MAX_COLLECTOR_ANSWER_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class DelivererOptions:
-    """`collector_endpoint` is the address without `/data`; `concurrency` counts batches under way."""
+    """`collector_endpoint` is the address without `/data`; `concurrency` counts batches under way.
 
+    `lease` must outlast the longest call and its commit.
+    """
+
+    node: str
+    lease: timedelta
     collector_endpoint: str
     concurrency: int
     timeout_secs: float
@@ -55,7 +61,7 @@ class Deliverer(Loop):
         self._caller = caller
         self._options = options
         self._delivered = delivered
-        self._lease = timedelta(seconds=options.timeout_secs * 2)
+        self._terms = LeaseTerms(options.node, options.lease)
         self._under_way: set[asyncio.Task[None]] = set()
         self._recorder = GroupCommit[Delivery, None](self._record, self._give_up)
 
@@ -63,7 +69,7 @@ class Deliverer(Loop):
         places = self._options.concurrency - len(self._under_way)
         if places <= 0:
             return None
-        taken = await self._database.write(delivering.take, places, self._lease)
+        taken = await self._database.write(delivering.take, places, self._terms)
         for batch in taken.batches:
             task = asyncio.create_task(self._deliver(batch))
             self._under_way.add(task)
@@ -77,7 +83,7 @@ class Deliverer(Loop):
         return not self._under_way
 
     async def _deliver(self, batch: OutgoingBatch) -> None:
-        lease_ends = asyncio.get_running_loop().time() + self._lease.total_seconds()
+        lease_ends = asyncio.get_running_loop().time() + self._options.lease.total_seconds()
         outcome = await self._caller.post(self._request(batch))
         delivery = Delivery(batch, outcome, random.uniform(-1, 1))  # noqa: S311
         await self._recorder.insist(delivery, lease_ends)

@@ -147,8 +147,9 @@ class Dispatcher(Loop):
         """One step: call, report, apply. Returns the renewed claim, if any, and since when its lease may run."""
         clock = asyncio.get_running_loop().time
         lease_ends = began + self._options.lease.total_seconds()
-        if clock() > lease_ends - self._requests.timeout_secs:
-            # Held up for so long that the answer would come after the lease: others must be free to take over.
+        if self._draining or clock() > lease_ends - self._requests.timeout_secs:
+            # The drain may have begun while the commit that renewed this claim was under way. Or that took so long
+            # that the answer would come after the lease: others must be free to take over.
             await self._release([claim])
             return None, began
         done = await self._call(claim)

@@ -20,7 +20,7 @@ WORST_OFFSET_SECS = 60.0
 
 
 class Registrar(Loop):
-    """One per node. `made_due` is told when claims of a lost node were given up.
+    """One per node. `made_due` is told when claims or import batches of a lost node were given up.
 
     `judges` is False on the embedded database: nobody else can have a claim there.
     """
@@ -57,10 +57,13 @@ class Registrar(Loop):
         self.others = beat.others
         self._compare_clocks(beat.at)
         if self._vigilance.beat(asyncio.get_running_loop().time()) and self._judges:
-            lost = await self._database.write(nodes.lose_silent, self._definitions, self._timeout)
-            if lost:
-                self._log.warning("took over the claims of a silent node", claims=lost)
+            freed = await self._database.write(nodes.lose_silent, self._definitions, self._timeout)
+            if freed.is_something:
+                what = {"claims": freed.claims, "batches": freed.batches}
+                self._log.warning("took over the claims of a silent node", **what)
                 self._made_due()
+                # There may be more than a batch of them.
+                return timedelta()
         return None
 
     def _compare_clocks(self, at: datetime) -> None:

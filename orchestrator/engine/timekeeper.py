@@ -7,7 +7,9 @@ from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.engine.loop import Loop
 from orchestrator.service import launching, timers
 from orchestrator.service.definitions import Definitions
+from orchestrator.service.timers import Chore
 from orchestrator.store.database import Database
+from orchestrator.store.transaction import Transaction
 
 
 class Timekeeper(Loop):
@@ -33,24 +35,47 @@ class Timekeeper(Loop):
         self._definitions = definitions
         self._made_due = made_due
         self._watches_leases = watches_leases
+        self._has_failed = False
 
     async def tick(self) -> timedelta | None:
-        if self._watches_leases:
-            lost = await self._database.write(timers.lose_leases, self._definitions)
-            self._tell(lost > 0)
-        self._tell(await self._database.write(timers.expire, self._definitions))
-        for pk in await self._database.read(timers.pending_due):
-            await self._promote(pk)
-        return await self._database.read(timers.next_timer)
+        self._has_failed = False
+        lost = await self._do(timers.lose_leases) if self._watches_leases else False
+        await self._do(timers.expire)
+        due = await self._database.read(timers.pending_due)
+        started = [await self._do_one(launching.promote, pk) for pk in due]
+        if lost or (any(started) and len(due) == timers.BATCH):
+            # There may be more than a batch of them; the timers below do not tell.
+            return timedelta()
+        wait = await self._database.read(timers.next_timer)
+        # What has failed is still overdue: it is tried again at the next poll, not at once and for ever.
+        return None if self._has_failed else wait
 
-    async def _promote(self, pk: int) -> None:
+    async def _do(self, chore: Chore) -> bool:
+        """Do it for all executions in one transaction; where that fails, for each in one of its own."""
         try:
-            self._tell(await self._database.write(launching.promote, self._definitions, pk))
+            has_done = await self._database.write(chore, self._definitions, None) > 0
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - logged; each execution's own transaction then tells whose fault it is
+            self._log.warning("what is overdue goes one by one", chore=chore.__name__, error=repr(error))
+            late = await self._database.read(timers.late_executions)
+            return any([await self._do_one(chore, pk) for pk in late])
+        self._tell(has_done)
+        return has_done
+
+    async def _do_one(self, work: Callable[[Transaction, Definitions, int], int], pk: int) -> bool:
+        """Do it for one execution, whose fault must not keep the others from going on; True if it was done."""
+        try:
+            has_done = await self._database.write(work, self._definitions, pk) > 0
         except DatabaseUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - logged with its traceback
-            # One execution's fault must not keep all others from starting.
-            self._log.error("a pending execution failed to start", execution=pk, error=repr(error), exc_info=True)
+            self._has_failed = True
+            what = work.__name__
+            self._log.error("an execution cannot go on", execution=pk, what=what, error=repr(error), exc_info=True)
+            return False
+        self._tell(has_done)
+        return has_done
 
     def _tell(self, has_changed: bool) -> None:
         if has_changed:

@@ -59,7 +59,7 @@ class Node:
             self.definitions,
             vault,
             self._collector_caller,
-            node_options.deliverer_options(settings, addresses, poll),
+            node_options.deliverer_options(settings, self.identity, addresses, poll),
             delivered=self._delivered,
         )
         self.timekeeper = Timekeeper(database, self.definitions, self.dispatcher.wake, poll, watches_leases=is_shared)
@@ -70,7 +70,7 @@ class Node:
             self.definitions,
             self.facts,
             timedelta(seconds=settings.engine.node_timeout_secs),
-            self._made_due,
+            self.wake,
             judges=is_shared and settings.server.role != "api",
         )
         self.notifier = Notifier(database, lambda: is_shared and self.registrar.others > 0)

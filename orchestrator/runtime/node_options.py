@@ -110,8 +110,10 @@ def request_options(settings: Settings, addresses: Addresses) -> RequestOptions:
     )
 
 
-def deliverer_options(settings: Settings, addresses: Addresses, poll: timedelta) -> DelivererOptions:
+def deliverer_options(settings: Settings, identity: str, addresses: Addresses, poll: timedelta) -> DelivererOptions:
     return DelivererOptions(
+        node=identity,
+        lease=timedelta(seconds=settings.engine.lease_secs),
         collector_endpoint=addresses.collector_endpoint,
         concurrency=settings.engine.import_concurrency,
         timeout_secs=settings.webhook.timeout_secs,

@@ -11,6 +11,7 @@ from orchestrator.domain.errors import Conflict, NotFound
 from orchestrator.domain.imports import REFUSED_STATUSES, BatchStatus
 from orchestrator.domain.outcome import NoResponse, Response
 from orchestrator.domain.retry import RetryPolicy
+from orchestrator.service.claim import LeaseTerms
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, hold_one, save
 from orchestrator.store import outbox
@@ -38,10 +39,10 @@ class Delivery:
     jitter: float
 
 
-def take(tx: Transaction, places: int, lease: timedelta) -> Taken:
-    """Take due batches, the first of each worker only; another node takes them over when `lease` has passed."""
+def take(tx: Transaction, places: int, terms: LeaseTerms) -> Taken:
+    """Take due batches, the first of each worker only; another node takes them over when the lease has passed."""
     now = tx.now()
-    batches = outbox.take(tx, places, to_micros(now), to_micros(now + lease))
+    batches = outbox.take(tx, places, terms.node, to_micros(now), to_micros(now + terms.length))
     due = outbox.first_due(tx)
     wait = None if due is None else max(timedelta(), from_micros(due) - now)
     return Taken(batches, wait)

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from orchestrator.service import timers
 from orchestrator.service.definitions import Definitions
-from orchestrator.store import nodes
+from orchestrator.store import nodes, outbox
 from orchestrator.store.clock import to_micros
 from orchestrator.store.nodes import NodeFacts, NodeRow
 from orchestrator.store.transaction import Transaction
@@ -40,6 +40,18 @@ class Beat:
     others: int
 
 
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """How many calls are to be made again, and how many import batches to be sent again."""
+
+    claims: int
+    batches: int
+
+    @property
+    def is_something(self) -> bool:
+        return self.claims + self.batches > 0
+
+
 def beat(tx: Transaction, facts: NodeFacts, status: NodeStatus, timeout: timedelta) -> Beat:
     """Give a sign of life; others count that have done so within `timeout`."""
     now = tx.now()
@@ -57,15 +69,17 @@ def forget(tx: Transaction) -> int:
     return nodes.forget(tx, to_micros(tx.now() - REMEMBERED))
 
 
-def lose_silent(tx: Transaction, definitions: Definitions, timeout: timedelta) -> int:
-    """Give up the claims of nodes that have been silent for `timeout`, long before their leases end; returns how many.
+def lose_silent(tx: Transaction, definitions: Definitions, timeout: timedelta) -> Freed:
+    """Give up what nodes hold that have been silent for `timeout`, long before their leases end.
 
-    A node that only was held up finds its answers fenced, as after the end of a lease.
+    A node that only was held up finds its answers fenced, as after the end of a lease; what it delivers counts.
     """
-    silent = nodes.claims_of_lost(tx, to_micros(tx.now() - timeout), timers.BATCH)
-    if not silent:
-        return 0
-    return timers.lose(tx, definitions, silent, f"its node gave no sign of life for {timeout.total_seconds():g} s")
+    now = tx.now()
+    before = to_micros(now - timeout)
+    silent = nodes.claims_of_lost(tx, before, timers.BATCH)
+    message = f"its node gave no sign of life for {timeout.total_seconds():g} s"
+    lost = timers.lose(tx, definitions, silent, message) if silent else 0
+    return Freed(lost, outbox.release_lost(tx, before, timers.BATCH, to_micros(now)))
 
 
 def listed(tx: Transaction, timeout: timedelta) -> Sequence[NodeView]:

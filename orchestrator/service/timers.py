@@ -3,7 +3,7 @@
 Polling is the truth: each of these is found by a query, whatever wake-up was lost.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 from orchestrator.domain.states import WorkerStatus
@@ -15,11 +15,14 @@ from orchestrator.store.transaction import Transaction
 
 BATCH = 200
 
+Chore = Callable[[Transaction, Definitions, int | None], int]
+"""Does what is overdue, up to a batch of it, or that of one execution only; returns how much it was."""
 
-def lose_leases(tx: Transaction, definitions: Definitions) -> int:
+
+def lose_leases(tx: Transaction, definitions: Definitions, only: int | None = None) -> int:
     """Give up the claims whose lease has run out; returns how many. (PostgreSQL: their node is gone or stuck.)"""
     now = tx.now()
-    late = overdue.leases(tx, to_micros(now), BATCH)
+    late = [claim for claim in overdue.leases(tx, to_micros(now), BATCH) if only in (None, claim[0])]
     return lose(tx, definitions, late, "the lease ran out: the node that called is gone or stuck")
 
 
@@ -50,11 +53,11 @@ def release_unknown(tx: Transaction, definitions: Definitions, node: str, known:
     release_claims(tx, definitions, claims)
 
 
-def expire(tx: Transaction, definitions: Definitions) -> bool:
-    """Fail executions past their deadline and waits past their timeout; True if there were any."""
+def expire(tx: Transaction, definitions: Definitions, only: int | None = None) -> int:
+    """Fail executions past their deadline and waits past their timeout; returns how many executions it was."""
     now = tx.now()
-    awaiting = overdue.waits(tx, to_micros(now), BATCH)
-    expired = overdue.deadlines(tx, to_micros(now), BATCH)
+    awaiting = [wait for wait in overdue.waits(tx, to_micros(now), BATCH) if only in (None, wait[0])]
+    expired = [pk for pk in overdue.deadlines(tx, to_micros(now), BATCH) if only in (None, pk)]
     held = hold(tx, definitions, {pk for pk, _ in awaiting} | set(expired))
     for pk, worker_id in awaiting:
         worker = held[pk].execution.workers[worker_id]
@@ -63,7 +66,14 @@ def expire(tx: Transaction, definitions: Definitions) -> bool:
     for pk in expired:
         held[pk].execution.expire(now)
     save(tx, held.values(), now)
-    return bool(held)
+    return len(held)
+
+
+def late_executions(tx: Transaction) -> list[int]:
+    """The executions that `lose_leases` and `expire` would find now."""
+    now = to_micros(tx.now())
+    claims, waits = overdue.leases(tx, now, BATCH), overdue.waits(tx, now, BATCH)
+    return sorted({one[0] for one in (*claims, *waits)} | set(overdue.deadlines(tx, now, BATCH)))
 
 
 def pending_due(tx: Transaction) -> list[int]:

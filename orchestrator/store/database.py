@@ -25,6 +25,7 @@ from sqlalchemy.pool import NullPool
 from orchestrator.domain.errors import CommitUnknown, DatabaseUnavailable
 from orchestrator.store import sqlite_upkeep
 from orchestrator.store.dialect import Dialect
+from orchestrator.store.embedded_clock import LEAST_JUMP, EmbeddedClock, shift_durations
 from orchestrator.store.faults import DRIVER_ERRORS, READ_ONLY, is_unavailable, sqlstate
 from orchestrator.store.postgresql_connections import driver_url, postgresql_engine
 from orchestrator.store.postgresql_network import hang_up
@@ -79,7 +80,7 @@ class Database:
     def __init__(self, options: DatabaseOptions, clock: Clock | None = None) -> None:
         self.url = options.url
         self.dialect = options.dialect
-        self._clock = clock
+        self._clock = EmbeddedClock() if clock is None and options.dialect is Dialect.SQLITE else clock
         self._local = threading.local()
         self._connections: list[Connection] = []
         self._sqlite_path = options.sqlite_path
@@ -124,7 +125,10 @@ class Database:
     def _transact(self, engine: Engine, work: Callable[[Transaction], T], writes: bool = True) -> T:
         for tries_left in reversed(range(SERIALIZATION_TRIES)):
             try:
-                return self._try(self._connection(engine), work, writes=writes)
+                connection = self._connection(engine)
+                if engine is self._writer_engine:
+                    self._follow_clock(connection)
+                return self._try(connection, work, writes=writes)
             except _ConnectionLost as lost:
                 # Cut while it was idle, as by a restart of the database: nothing was committed, and a new one may do.
                 if not tries_left:
@@ -136,6 +140,14 @@ class Database:
                     raise DatabaseUnavailable(f"the database is not available: {error}") from error
                 raise
         raise AssertionError("unreachable: the last try returns or raises")
+
+    def _follow_clock(self, connection: Connection) -> None:
+        """Let the embedded database's durations go on as before when the wall clock was set."""
+        if isinstance(self._clock, EmbeddedClock):
+            jump = self._clock.jump()
+            if abs(jump) >= LEAST_JUMP:
+                self._try(connection, lambda tx: shift_durations(tx, jump), writes=True)
+            self._clock.follow(jump)
 
     def _try(self, connection: Connection, work: Callable[[Transaction], T], *, writes: bool) -> T:
         transaction: Transaction | None = None
@@ -252,6 +264,8 @@ def sqlite_engine(options: DatabaseOptions, *, query_only: bool) -> Engine:
 
 def _sqlite_pragmas(query_only: bool) -> list[str]:
     pragmas = [
+        # Whatever the library was built with.
+        "synchronous = FULL",
         f"busy_timeout = {sqlite_upkeep.BUSY_TIMEOUT_MS}",
         "foreign_keys = ON",
         "cache_size = -65536",
@@ -260,4 +274,4 @@ def _sqlite_pragmas(query_only: bool) -> list[str]:
     if query_only:
         return [*pragmas, "query_only = ON"]
     size_limit = f"journal_size_limit = {sqlite_upkeep.LARGE_WAL_BYTES}"
-    return ["journal_mode = WAL", "synchronous = FULL", size_limit, *pragmas]
+    return ["journal_mode = WAL", size_limit, *pragmas]

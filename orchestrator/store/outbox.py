@@ -20,19 +20,26 @@ _DUE = """
 SELECT pk FROM import_batches
  WHERE status = 'pending' AND due_at IS NOT NULL AND due_at <= :now
  ORDER BY due_at LIMIT :places FOR UPDATE SKIP LOCKED"""
-_TAKE = "UPDATE import_batches SET due_at = :until, tries = tries + 1 WHERE pk IN :pks"
+_TAKE = "UPDATE import_batches SET due_at = :until, node = :node, tries = tries + 1 WHERE pk IN :pks"
+# One that is taken or answered at this moment is not waited for: it is out of the way, or found at the next look.
+_RELEASE = """
+UPDATE import_batches SET due_at = :now, node = NULL WHERE pk IN
+       (SELECT b.pk FROM import_batches b JOIN nodes n ON n.id = b.node
+         WHERE b.node IS NOT NULL AND n.heartbeat_at < :before LIMIT :places FOR UPDATE OF b SKIP LOCKED)"""
 _READ = """
 SELECT b.pk, b.workspace_id, b.execution_pk, b.worker_id, b.key, b.items, b.tries, w.secret_encrypted
   FROM import_batches b JOIN workspaces w ON w.id = b.workspace_id WHERE b.pk IN :pks ORDER BY b.pk"""
 _FIRST_DUE = "SELECT min(due_at) FROM import_batches WHERE status = 'pending' AND due_at IS NOT NULL"
 
 _DELIVERED = """
-UPDATE import_batches SET status = :status, items = NULL, due_at = NULL, ended_at = :now, message = :message
+UPDATE import_batches
+   SET status = :status, items = NULL, due_at = NULL, node = NULL, ended_at = :now, message = :message
  WHERE pk = :pk AND status IN ('pending', 'refused')"""
 _POSTPONE = """
-UPDATE import_batches SET due_at = :due_at, message = :message WHERE pk = :pk AND status = 'pending'"""
+UPDATE import_batches SET due_at = :due_at, node = NULL, message = :message WHERE pk = :pk AND status = 'pending'"""
 _REFUSE = """
-UPDATE import_batches SET status = 'refused', due_at = NULL, message = :message WHERE pk = :pk AND status = 'pending'"""
+UPDATE import_batches SET status = 'refused', due_at = NULL, node = NULL, message = :message
+ WHERE pk = :pk AND status = 'pending'"""
 _NEXT = """
 UPDATE import_batches SET due_at = :now
  WHERE due_at IS NULL AND status = 'pending' AND pk =
@@ -42,7 +49,7 @@ _FIRST_REFUSED = """
 SELECT key, message FROM import_batches WHERE execution_pk = :execution_pk AND status = 'refused' ORDER BY pk LIMIT 1"""
 _REDELIVER = """
 UPDATE import_batches SET status = 'pending', due_at = :now WHERE pk = :pk AND status = 'refused'"""
-_EXPIRE_LEASES = "UPDATE import_batches SET due_at = :now WHERE status = 'pending' AND due_at > :now"
+_EXPIRE_LEASES = "UPDATE import_batches SET due_at = :now, node = NULL WHERE status = 'pending' AND due_at > :now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +70,18 @@ def put(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
     tx.run_many(_PUT, rows)
 
 
-def take(tx: Transaction, places: int, now: int, until: int) -> list[OutgoingBatch]:
-    """Take up to `places` due batches until `until`; both times in microseconds."""
+def take(tx: Transaction, places: int, node: str, now: int, until: int) -> list[OutgoingBatch]:
+    """Take up to `places` due batches for a node until `until`; both times in microseconds."""
     pks = [pk for (pk,) in tx.rows(_DUE, now=now, places=places)]
     if not pks:
         return []
-    tx.run(_TAKE, pks=pks, until=until)
+    tx.run(_TAKE, pks=pks, node=node, until=until)
     return [OutgoingBatch(*row) for row in tx.rows(_READ, pks=pks)]
+
+
+def release_lost(tx: Transaction, before: int, places: int, now: int) -> int:
+    """Make due what nodes were sending that have been silent since `before`; returns how many batches it was."""
+    return tx.run(_RELEASE, before=before, places=places, now=now)
 
 
 def first_due(tx: Transaction) -> int | None:

@@ -5,6 +5,7 @@ later (contract). So it lists in `serves` the revisions whose programs may go on
 nodes of two versions share a database while they are replaced one by one.
 """
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -154,5 +155,10 @@ def connected(options: DatabaseOptions) -> Iterator[Connection]:
 def _sqlite_engine(options: DatabaseOptions) -> Engine:
     options.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(options.url, poolclass=NullPool)
-    event.listen(engine, "connect", lambda raw, _record: sqlite_upkeep.prepare_new_file(raw))
+
+    @event.listens_for(engine, "connect")
+    def configure(raw: sqlite3.Connection, _record: object) -> None:
+        raw.execute("PRAGMA synchronous = FULL")
+        sqlite_upkeep.prepare_new_file(raw)
+
     return engine

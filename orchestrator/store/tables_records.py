@@ -75,7 +75,8 @@ class ImportBatch(SQLModel, table=True):
     """The outbox: a batch of items on its way to the collector.
 
     Only the first undelivered batch of a worker has a `due_at`, so that the batches of one worker arrive in order and
-    the sender never walks over those that must wait. The items are dropped when the collector has them.
+    the sender never walks over those that must wait. The items are dropped when the collector has them. `node`: who is
+    sending it, until `due_at`.
     """
 
     __tablename__ = "import_batches"
@@ -88,6 +89,12 @@ class ImportBatch(SQLModel, table=True):
             "pk",
             sqlite_where=text(_UNDELIVERED),
             postgresql_where=text(_UNDELIVERED),
+        ),
+        Index(
+            "import_batches_node",
+            "node",
+            sqlite_where=text("node IS NOT NULL"),
+            postgresql_where=text("node IS NOT NULL"),
         ),
         Index("import_batches_listed", "workspace_id", "pk"),
         Index("import_batches_execution", "execution_pk", "pk"),
@@ -104,6 +111,7 @@ class ImportBatch(SQLModel, table=True):
     status: str = Field(sa_column=Column(Text, nullable=False))
     tries: int = 0
     due_at: int | None = Field(default=None, sa_column=big(nullable=True))
+    node: str | None = Field(default=None, sa_column=Column(Text))
     message: str | None = Field(default=None, sa_column=Column(Text))
     created_at: int = Field(sa_column=big())
     ended_at: int | None = Field(default=None, sa_column=big(nullable=True))

@@ -69,7 +69,7 @@ async def left_behind(url: str) -> AsyncIterator[Left]:
 
 def _take_batches(tx: Any) -> None:
     now = to_micros(tx.now())
-    assert len(outbox.take(tx, 10, now, now + HOUR_IN_MICROS)) == 1
+    assert len(outbox.take(tx, 10, "gone", now, now + HOUR_IN_MICROS)) == 1
 
 
 async def test_what_was_under_way_goes_on(database_url: str, target_url: str) -> None:

@@ -152,11 +152,10 @@ async def test_a_batch_on_its_way_at_a_crash_is_sent_again_with_its_key(database
         execution = await world.launch()
         hand = ByHand(world)
         await hand.turn(await hand.claims(), is_done=True, items_to_import=[{"kind": "a"}])
-        lease = timedelta(seconds=40)
-        taken = await world.database.write(delivering.take, 8, lease)
+        taken = await world.database.write(delivering.take, 8, hand.terms)
         await world.node.start()
         if world.database.dialect is Dialect.POSTGRESQL:
-            world.advance(lease)
+            world.advance(hand.lease)
 
         assert await world.ended(execution) == "succeeded"
         [request] = world.collector.received

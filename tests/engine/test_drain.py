@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from orchestrator.service.apply import apply
 from tests.engine.by_hand import ByHand
 from tests.engine.gate import Gate
 from tests.support.fake_app import Received, Reply
@@ -106,3 +107,37 @@ async def test_what_a_node_claims_while_its_drain_begins_is_given_back(database_
 
         await eventually(is_due, "the claim's return")
         assert await world.calls(execution) == []
+
+
+async def test_a_claim_renewed_while_the_drain_begins_is_given_back(database_url: str) -> None:
+    gate = Gate({"updated_worker_state": {"answered": 1}})
+    async with running_world(database_url, gate) as world:
+        await world.install()
+        execution = await world.launch()
+        await gate.holds()
+        write = world.database.write
+        renewed = []
+
+        async def drain_meanwhile(work: Any, *args: Any, **kwargs: Any) -> Any:
+            result = await write(work, *args, **kwargs)
+            if work is apply:
+                # The commit was held up, and SIGTERM has come before the node hears of it.
+                renewed.append(len(result.renewed))
+                world.node.dispatcher.stop_claiming()
+            return result
+
+        world.database.write = drain_meanwhile  # type: ignore[method-assign]
+        gate.open()
+        await eventually(lambda: is_idle(world), "the end of the conversation")
+        world.database.write = write  # type: ignore[method-assign]
+
+        assert renewed == [1]
+        assert len(world.app.received) == 1, "no call begins after the signal"
+        worker = (await world.workers(execution))[0]
+        seen = (worker["status"], worker["step"], worker["token"], worker["retry_count"])
+        assert seen == ("ready", 1, 2, 0)
+        assert [call["outcome"] for call in await world.calls(execution)] == ["applied"]
+
+
+async def is_idle(world: World) -> bool:
+    return world.node.dispatcher.in_flight == 0

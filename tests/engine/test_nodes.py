@@ -1,8 +1,7 @@
-"""Nodes: who takes part, and what becomes of the claims of one that is gone."""
+"""Nodes: who takes part, and how they wake each other."""
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +16,6 @@ from orchestrator.service import nodes
 from orchestrator.service.nodes import NodeStatus, NodeView
 from orchestrator.store import listening
 from orchestrator.store.nodes import NodeFacts
-from tests.engine.by_hand import ByHand
 from tests.support.fake_app import Received
 from tests.support.waiting import eventually
 from tests.support.world import World, running_world
@@ -111,66 +109,6 @@ async def test_a_clock_that_is_far_off_is_told_once(database_url: str) -> None:
         for _ in range(3):
             await told.tick()
         assert told.warnings == ["this machine's clock differs from the database's: apps may refuse calls"]
-
-
-# Its claims.
-
-
-async def orphans_of(world: World, name: str, *executions: str) -> None:
-    """Let a node that gives one sign of life claim these executions' workers, and fall silent."""
-    facts = facts_of(name)
-    await world.database.write(nodes.beat, facts, NodeStatus.LIVE, TIMEOUT)
-    claims = await ByHand(world, name=facts.id, lease=timedelta(hours=1)).claims()
-    assert {claim.execution_id for claim in claims} == set(executions)
-
-
-async def test_the_claims_of_a_silent_node_are_taken_over_long_before_their_leases_end(postgres_url: str) -> None:
-    async with running_world(postgres_url, done, start=False, engine=QUICK) as world:
-        await world.install({"retry": {"max_retries": 0}}, {"id": "app_test_pulled", "name": "Pulled"})
-        execution, pulled = await world.launch(), await world.launch("app_test_pulled")
-        await orphans_of(world, "dead", execution, pulled)
-        # A pull claim is its executor's, whatever becomes of the node that answered the poll.
-        pk = await world.pk(pulled)
-        await world.database.write(lambda tx: tx.run("UPDATE workers SET pull = true WHERE execution_pk = :pk", pk=pk))
-        await world.node.start()
-
-        assert await world.ended(execution) == "succeeded"
-        lost, applied = await world.calls(execution)
-        assert (lost["outcome"], lost["message"]) == ("lost", "its node gave no sign of life for 0.5 s")
-        assert applied["outcome"] == "applied"
-        assert (await world.workers(pulled))[0]["status"] == "calling"
-
-
-async def test_those_of_a_node_that_lives_are_not(postgres_url: str) -> None:
-    async with running_world(postgres_url, done, start=False, engine=QUICK) as world:
-        await world.install()
-        execution = await world.launch()
-        await orphans_of(world, "alive", execution)
-
-        async def keep_alive() -> None:
-            while True:
-                await world.database.write(nodes.beat, facts_of("alive"), NodeStatus.LIVE, TIMEOUT)
-
-        beating = asyncio.create_task(keep_alive())
-        await world.node.start()
-        ticks = await beats_of(world, world.node, 20)
-        beating.cancel()
-        with suppress(asyncio.CancelledError):
-            await beating
-        assert ticks >= 20
-        assert (await world.workers(execution))[0]["status"] == "calling"
-
-
-async def beats_of(world: World, node: Node, wanted: int) -> int:
-    """Wait for so many signs of life of a node: more than it takes to judge others."""
-    seen: set[int] = set()
-
-    async def probe() -> bool:
-        seen.update(view.row.heartbeat_at for view in await listed(world) if view.row.id == node.identity)
-        return len(seen) >= wanted
-
-    await eventually(probe, f"{wanted} signs of life")
-    return len(seen)
 
 
 # Wake-ups.

@@ -1,7 +1,6 @@
 """Planted bugs in deliveries and schedules."""
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
@@ -11,6 +10,7 @@ from orchestrator.domain.worker import Worker
 from orchestrator.engine.caller import Request
 from orchestrator.engine.deliverer import Deliverer
 from orchestrator.service import delivering, scheduling
+from orchestrator.service.claim import LeaseTerms
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.delivering import Taken
 from orchestrator.service.holding import Held, hold, save
@@ -29,8 +29,8 @@ def closed_before_the_answer() -> Patches:
     real = delivering.take
     definitions = Definitions(RetryPolicy())
 
-    def take(tx: Transaction, places: int, lease: timedelta) -> Taken:
-        taken = real(tx, places, lease)
+    def take(tx: Transaction, places: int, terms: LeaseTerms) -> Taken:
+        taken = real(tx, places, terms)
         held = hold(tx, definitions, {batch.execution_pk for batch in taken.batches})
         for batch in taken.batches:
             one = held[batch.execution_pk]

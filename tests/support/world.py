@@ -18,7 +18,7 @@ from orchestrator.settings import Settings, load_settings
 from orchestrator.store import lookups, schema
 from orchestrator.store.database import Database, DatabaseOptions
 from orchestrator.store.dialect import Dialect
-from orchestrator.store.transaction import Transaction
+from orchestrator.store.transaction import Clock, Transaction
 from tests.support.fake_app import FakeApp, Handler, running_app
 from tests.support.waiting import eventually
 
@@ -208,6 +208,7 @@ async def running_world(
     *,
     start: bool = True,
     virtual_time: bool = False,
+    database_clock: Clock | None = None,
     **settings: Any,
 ) -> AsyncIterator[World]:
     """A world on the (empty) database at `url`, ended when the block ends."""
@@ -218,7 +219,7 @@ async def running_world(
     settings["engine"] = {"poll_interval_secs": 0.2, "drain_secs": 2, **settings.get("engine", {})}
     loaded = load_settings(None, settings)
     clock = ShiftedClock() if virtual_time else None
-    database = Database(options, clock)
+    database = Database(options, database_clock or clock)
     async with running_app(handler) as app, running_app(collect) as collector:
         try:
             await database.write(_first_start, vault)

@@ -212,6 +212,7 @@ def upgrade() -> None:
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("due_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
+        sa.Column("node", sa.Text(), nullable=True),
         sa.Column("message", sa.Text(), nullable=True),
         sa.Column(
             "created_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
@@ -227,6 +228,13 @@ def upgrade() -> None:
             unique=False,
             sqlite_where=sa.text("status = 'pending' AND due_at IS NOT NULL"),
             postgresql_where=sa.text("status = 'pending' AND due_at IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "import_batches_node",
+            ["node"],
+            unique=False,
+            sqlite_where=sa.text("node IS NOT NULL"),
+            postgresql_where=sa.text("node IS NOT NULL"),
         )
         batch_op.create_index("import_batches_listed", ["workspace_id", "pk"], unique=False)
         batch_op.create_index("import_batches_execution", ["execution_pk", "pk"], unique=False)
@@ -651,6 +659,11 @@ def downgrade() -> None:
         )
         batch_op.drop_index("import_batches_execution")
         batch_op.drop_index("import_batches_listed")
+        batch_op.drop_index(
+            "import_batches_node",
+            sqlite_where=sa.text("node IS NOT NULL"),
+            postgresql_where=sa.text("node IS NOT NULL"),
+        )
         batch_op.drop_index(
             "import_batches_due",
             sqlite_where=sa.text("status = 'pending' AND due_at IS NOT NULL"),

@@ -1,0 +1,115 @@
+"""What becomes of the claims and import batches of a node that is gone."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+
+import pytest
+
+from orchestrator.runtime.node import Node
+from orchestrator.service import delivering, nodes
+from orchestrator.service.claim import LeaseTerms
+from orchestrator.service.nodes import NodeStatus
+from orchestrator.store.nodes import NodeFacts
+from tests.engine.by_hand import ByHand
+from tests.engine.test_nodes import QUICK, TIMEOUT, done, facts_of, listed
+from tests.support.waiting import eventually
+from tests.support.world import World, running_world
+
+pytestmark = pytest.mark.slow
+
+OVERLAPPING = {"on_multiple_exec": "allow"}
+
+
+async def orphans_of(world: World, name: str, *executions: str) -> None:
+    """Let a node that gives one sign of life claim these executions' workers, and fall silent."""
+    facts = facts_of(name)
+    await world.database.write(nodes.beat, facts, NodeStatus.LIVE, TIMEOUT)
+    claims = await ByHand(world, name=facts.id, lease=timedelta(hours=1)).claims()
+    assert {claim.execution_id for claim in claims} == set(executions)
+
+
+async def test_the_claims_of_a_silent_node_are_taken_over_long_before_their_leases_end(postgres_url: str) -> None:
+    async with running_world(postgres_url, done, start=False, engine=QUICK) as world:
+        await world.install({"retry": {"max_retries": 0}}, {"id": "app_test_pulled", "name": "Pulled"})
+        execution, pulled = await world.launch(), await world.launch("app_test_pulled")
+        await orphans_of(world, "dead", execution, pulled)
+        # A pull claim is its executor's, whatever becomes of the node that answered the poll.
+        pk = await world.pk(pulled)
+        await world.database.write(lambda tx: tx.run("UPDATE workers SET pull = true WHERE execution_pk = :pk", pk=pk))
+        await world.node.start()
+
+        assert await world.ended(execution) == "succeeded"
+        lost, applied = await world.calls(execution)
+        assert (lost["outcome"], lost["message"]) == ("lost", "its node gave no sign of life for 0.5 s")
+        assert applied["outcome"] == "applied"
+        assert (await world.workers(pulled))[0]["status"] == "calling"
+
+
+async def test_the_batches_of_a_silent_node_are_sent_by_another_long_before_their_leases_end(postgres_url: str) -> None:
+    async with running_world(postgres_url, done, start=False, engine=QUICK) as world:
+        await world.install(OVERLAPPING)
+        executions = [await world.launch() for _ in range(2)]
+        hand = ByHand(world, lease=timedelta(hours=1))
+        await hand.turn(await hand.claims(), is_done=True, items_to_import=[{"kind": "n"}])
+        dead, alive = facts_of("dead"), facts_of("alive")
+        for facts in (dead, alive):
+            await world.database.write(nodes.beat, facts, NodeStatus.LIVE, TIMEOUT)
+            taken = await world.database.write(delivering.take, 1, LeaseTerms(facts.id, timedelta(hours=1)))
+            assert len(taken.batches) == 1
+
+        async with beating(world, alive):
+            await world.node.start()
+            # Whose batch of the two the dead node was sending, the table tells.
+            await eventually(lambda: one_is_delivered(world), "the batch of the dead node")
+            await beats_of(world, world.node, 20)
+        left = await world.rows("SELECT node, status, tries FROM import_batches ORDER BY status")
+        assert left == [(None, "delivered", 2), (alive.id, "pending", 1)]
+        assert sorted([await world.status(execution) for execution in executions]) == ["running", "succeeded"]
+
+
+async def one_is_delivered(world: World) -> bool:
+    return await world.row("SELECT count(*) FROM import_batches WHERE status = 'delivered'") == (1,)
+
+
+async def test_those_of_a_node_that_lives_are_not(postgres_url: str) -> None:
+    async with running_world(postgres_url, done, start=False, engine=QUICK) as world:
+        await world.install()
+        execution = await world.launch()
+        await orphans_of(world, "alive", execution)
+
+        async with beating(world, facts_of("alive")):
+            await world.node.start()
+            ticks = await beats_of(world, world.node, 20)
+        assert ticks >= 20
+        assert (await world.workers(execution))[0]["status"] == "calling"
+
+
+@asynccontextmanager
+async def beating(world: World, facts: NodeFacts) -> AsyncIterator[None]:
+    """Signs of life of another node, until the block ends."""
+
+    async def keep_alive() -> None:
+        while True:
+            await world.database.write(nodes.beat, facts, NodeStatus.LIVE, TIMEOUT)
+
+    task = asyncio.create_task(keep_alive())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def beats_of(world: World, node: Node, wanted: int) -> int:
+    """Wait for so many signs of life of a node: more than it takes to judge others."""
+    seen: set[int] = set()
+
+    async def probe() -> bool:
+        seen.update(view.row.heartbeat_at for view in await listed(world) if view.row.id == node.identity)
+        return len(seen) >= wanted
+
+    await eventually(probe, f"{wanted} signs of life")
+    return len(seen)
