@@ -11,11 +11,16 @@ import pytest
 
 from tests.history.__main__ import main
 from tests.history.database import opened_dump
-from tests.history.dump import App, Batch, CallRow, Execution, Occurrence, Schedule, Seed, Worker
+from tests.history.dump import App, Batch, CallbackRow, CallRow, Execution, Occurrence, Schedule, Seed, Worker
 from tests.history.json_lines import digest, digests
 
 MINUTE = 60_000_000
-BEGINNING = {"seeds": {"0": {"state": {"n": 1}, "rests": "ready"}, "3": {"state": {}, "rests": "done"}}}
+BEGINNING = {
+    "seeds": {
+        "0": {"state": {"n": 1}, "rests": "ready"},
+        "3": {"state": {}, "rests": "done", "callback": {"status": "SUCCESS"}},
+    }
+}
 ROWS: dict[str, list[dict[str, Any]]] = {
     "executions": [
         {
@@ -72,6 +77,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "collected_items": [{"pk": 1, "batch_key": "imp_0", "item": '{"kind": "z"}'}],
     "occurrences": [{"task_pk": 1, "slot_at": MINUTE, "outcome": "launched", "execution_pk": 1, "note": None}],
     "schedules": [{"task_pk": 1, "anchor_at": 0, "next_slot_at": 2 * MINUTE, "definition": '{"interval_secs": 60}'}],
+    "callbacks": [{"execution_pk": 1, "worker_id": 0, "step": 0, "fate": "unused"}],
     "tasks": [{"pk": 1, "id": "app_till_print"}],
 }
 
@@ -95,7 +101,7 @@ def test_every_table_becomes_plain_values(database: Path) -> None:
         calls = list(dump.calls)
     execution = Execution(1, "default", "e1", 1, 1, "succeeded", attempt=2, ended_at=9, is_scheduled=True)
     execution.input = digest({"n": 1})
-    execution.seeds = {0: Seed(digest({"n": 1})), 3: Seed(digest({}), "done")}
+    execution.seeds = {0: Seed(digest({"n": 1})), 3: Seed(digest({}), "done", is_called_back=True)}
     assert dump.executions == {1: execution}
     assert dump.workers == {(1, 0): Worker(1, 0, "done", 1, 4, 0, digest({"n": 2}))}
     assert calls == [CallRow(1, 0, 4, 0, 2, "applied", {"is_done": True}, 2, {3: 7})]
@@ -105,6 +111,7 @@ def test_every_table_becomes_plain_values(database: Path) -> None:
     assert dump.collected == {"imp_0": digest({"kind": "z"})}
     assert dump.occurrences == [Occurrence(1, MINUTE, "launched", 1, None)]
     assert dump.schedules == [Schedule(1, 0, 2 * MINUTE, MINUTE)]
+    assert dump.callbacks == [CallbackRow(1, 0, 0, "unused")]
     assert dump.tasks == {1: "app_till_print"}
 
 
