@@ -27,12 +27,13 @@ from app_sdk.errors import (
     WaitTimeoutError,
 )
 from app_sdk.protocol.manifest import ManifestError
-from app_sdk.results import Continue, Done, Fail, Result, Retry
+from app_sdk.results import Await, Continue, Done, Fail, Result, Retry
 
 __all__ = [
     "ApiError",
     "App",
     "AuthError",
+    "Await",
     "Client",
     "ConflictError",
     "Context",

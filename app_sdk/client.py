@@ -1,4 +1,4 @@
-"""Talking to an orchestrator from a program: install, launch, look, wait, abort, retry, resume."""
+"""Talking to an orchestrator from a program: install, launch, look, wait, abort, retry, resume, call back."""
 
 import random
 import time
@@ -59,6 +59,17 @@ class ResumeOptions(TypedDict):
 
     id: NotRequired[str]
     name: NotRequired[str]
+
+
+CallbackStatus = Literal["SUCCESS", "FAILURE"]
+
+
+class CallbackOptions(TypedDict):
+    """What a callback may say besides its status; the keys of its output win over the task's own."""
+
+    output: NotRequired[Mapping[str, Any] | None]
+    logs: NotRequired[str | list[str] | None]
+    subtext: NotRequired[str | None]
 
 
 class Client:
@@ -149,6 +160,22 @@ class Client:
         again as `launch` is.
         """
         return self._launch(f"{_path(execution_id)}/resume", {"call": call} | options, idempotency_key)
+
+    def call_back(
+        self, task_id: str, status: CallbackStatus = "SUCCESS", **said: Unpack[CallbackOptions]
+    ) -> dict[str, Any]:
+        """Be the third party that a worker awaits; returns the worker's id, status, subtext and output.
+
+        `task_id`: an execution's id (worker 0), `<id>:<worker>` or `<id>:<worker>:<step>`. To say the same again is
+        safe. Raises ConflictError where another callback came before, or none is awaited; ApiError (410) after the
+        timeout.
+        """
+        body = {"taskId": task_id, "status": status} | {name: told for name, told in said.items() if told is not None}
+        return self._call("POST", "/external-events/callback", body)
+
+    def set_subtext(self, task_id: str, subtext: str) -> dict[str, Any]:
+        """Set the line that people see beside a worker and its execution; `task_id` as in `call_back`."""
+        return self._call("PUT", f"/v1/event-workflow-tasks/{quote(task_id, safe='')}", {"subtext": subtext})
 
     def close(self) -> None:
         """Close the connections."""

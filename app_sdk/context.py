@@ -124,7 +124,7 @@ class Context(Generic[StateT]):
         self._rest("wait_for_workers", True)
 
     def await_callback(self, timeout_in_secs: Duration = 86_400, *, resume: bool = False) -> None:
-        """Park the worker until somebody calls back, or the time is over and it has failed.
+        """Park the worker until somebody calls back, or the time is over and it has failed; as returning `Await` does.
 
         The callback ends the worker; with `resume` it is called again, and its context has `callback`.
         """

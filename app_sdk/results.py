@@ -1,4 +1,4 @@
-"""How a turn of a task ends: done, to be continued, to be retried, or failed for good.
+"""How a turn of a task ends: done, to be continued, parked for a callback, to be retried, or failed for good.
 
 Each can be returned. `Retry` and `Fail` can be raised as well, from however deep: returning keeps what the
 turn recorded (state, items, mutations, new workers), raising drops it, as any other exception does.
@@ -6,6 +6,7 @@ turn recorded (state, items, mutations, new workers), raising drops it, as any o
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel
@@ -29,6 +30,21 @@ class Continue:
     state: BaseModel | Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Await:
+    """The worker is parked until somebody calls back, at `ctx.callback_url` for one; without that it has failed.
+
+    The callback ends the worker; with `resume` it is called again, and its context has `callback`. `timeout`: a
+    timedelta or seconds, 24 hours unless told. `state` and `output` as in the other results.
+    """
+
+    message: str | None = None
+    timeout: Duration = timedelta(hours=24)
+    resume: bool = False
+    state: BaseModel | Mapping[str, Any] | None = None
+    output: BaseModel | Mapping[str, Any] | None = None
+
+
 class Retry(Exception):
     """The turn did not work out and is to be tried again: after a while, or else after the task's backoff."""
 
@@ -46,4 +62,4 @@ class Fail(Exception):
         self.message = message
 
 
-Result: TypeAlias = Done | Continue | Retry | Fail
+Result: TypeAlias = Done | Continue | Await | Retry | Fail

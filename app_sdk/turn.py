@@ -7,9 +7,10 @@ from typing import Any, assert_never
 from pydantic import BaseModel
 
 from app_sdk.context import Context
+from app_sdk.durations import in_seconds
 from app_sdk.items import as_json_object
 from app_sdk.protocol.strict_json import JsonError, dumps
-from app_sdk.results import Continue, Done, Fail, Result, Retry
+from app_sdk.results import Await, Continue, Done, Fail, Result, Retry
 
 logger = logging.getLogger("app_sdk")
 
@@ -20,8 +21,8 @@ _MESSAGE_CHARS = 2_000
 def answer_to_result(ctx: Context[Any], result: Result) -> bytes:
     """The answer of a turn that returned; what cannot be sent becomes an error to be retried."""
     try:
-        if not isinstance(result, (Done, Continue, Retry, Fail)):
-            raise TypeError(f"the task returned {type(result).__name__}, not Done, Continue, Retry or Fail")
+        if not isinstance(result, (Done, Continue, Await, Retry, Fail)):
+            raise TypeError(f"the task returned {type(result).__name__}, not Done, Continue, Await, Retry or Fail")
         return dumps(_fields(ctx, result))
     except (JsonError, TypeError, ValueError) as error:
         return answer_to_exception(ctx, error)
@@ -59,10 +60,15 @@ def _fields(ctx: Context[Any], result: Result) -> dict[str, Any]:
     match result:
         case Done():
             _check_nothing_to_wait_for(fields)
-            output = {} if result.output is None else {"output": as_json_object(result.output)}
-            return fields | {"is_done": True} | output
+            return fields | {"is_done": True} | _output(result)
         case Continue():
             return fields
+        case Await():
+            for name in _RESTS:
+                if name in fields:
+                    raise ValueError(f"the task called {name} and returned Await; one of the two is enough")
+            parking = {"timeout_in_secs": in_seconds(result.timeout), "resume": result.resume}
+            return fields | {"await_callback": parking} | _output(result)
         case Retry():
             return fields | _retry(result)
         case Fail():
@@ -72,8 +78,12 @@ def _fields(ctx: Context[Any], result: Result) -> dict[str, Any]:
             assert_never(result)
 
 
+def _output(result: Done | Await) -> dict[str, Any]:
+    return {} if result.output is None else {"output": as_json_object(result.output)}
+
+
 def _state(ctx: Context[Any], result: Result) -> dict[str, Any]:
-    state = result.state if isinstance(result, Continue) and result.state is not None else ctx.state
+    state = result.state if isinstance(result, Continue | Await) and result.state is not None else ctx.state
     if not isinstance(state, (Mapping, BaseModel)):
         raise TypeError(f"the worker's state is a {type(state).__name__}, not a model or an object")
     return as_json_object(state)

@@ -32,7 +32,7 @@ def payload_body(
         "step": worker.step,
         "timeout_in_ms": int(DEFAULT_TIMEOUT_SECS * 1000),
         "workers": {str(one): workers[one].status.value for one in sorted(workers)},
-        "callback_url": f"{_SERVER}/callback/{launch.execution_id}/{worker.worker_id}/{worker.step}",
+        "callback_url": f"{_SERVER}/external-events/callback/{_signed(launch, worker)}",
     }
     if worker.is_released:
         turn["worker_results"] = _results(workers, worker.worker_id, books)
@@ -48,6 +48,10 @@ def payload_body(
         "task_exec_worker": turn,
     }
     return dumps(document, max_depth=MAX_DEPTH + ENVELOPE_DEPTH)
+
+
+def _signed(launch: Launch, worker: Worker) -> str:
+    return f"{launch.execution_id}.{worker.worker_id}.{worker.step}.signature"
 
 
 def _results(workers: dict[int, Worker], but: int, books: Books) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any, assert_never
 
 from app_sdk.context import DEFAULT_TIMEOUT_SECS
-from app_sdk.protocol.answer import AwaitCallback
 from app_sdk.protocol.strict_json import ENVELOPE_DEPTH, MAX_DEPTH, loads
 from app_sdk.testing.books import Books
 from app_sdk.testing.clock import VirtualClock
@@ -59,7 +58,6 @@ class Simulation:
     _rate: Rate | None = field(init=False)
     _claimed: deque[Claim] = field(default_factory=deque)
     _unanswered: int = 0
-    _awaits: dict[int, AwaitCallback] = field(default_factory=dict)
     _callbacks: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -118,12 +116,12 @@ class Simulation:
             found = "there is none" if worker is None else f"it is {worker.status}"
             raise ValueError(f"worker {worker_id} awaits no callback: {found}")
         succeeded = callback["status"] == "SUCCESS"
-        resume = self._awaits[worker_id].resume
-        if succeeded and resume:
-            self._callbacks[worker_id] = callback
+        subtext = callback.get("subtext")
+        self._callbacks[worker_id] = callback
         self.books.merge_output(worker_id, callback["output"])
         self.books.logs.extend(callback["logs"])
-        meaning = of_callback(succeeded=succeeded, resume=resume, now=self.clock.now)
+        self.books.subtext = self.books.subtext if subtext is None else subtext
+        meaning = of_callback(succeeded=succeeded, resume=worker.resumes, now=self.clock.now, reason=subtext)
         self.execution.take_callback(worker_id, meaning, self.clock.now)
 
     def abort(self, message: str | None) -> None:
@@ -183,7 +181,8 @@ class Simulation:
         self._claimed.extend(self._claim_of(worker) for worker in taken)
 
     def _claim_of(self, worker: Worker) -> Claim:
-        workers, callback = self.execution.workers, self._callbacks.get(worker.worker_id)
+        workers = self.execution.workers
+        callback = self._callbacks[worker.worker_id] if worker.called_back else None
         body = payload_body(self.launch, self.launched_at, workers, worker, self.books, callback)
         payload = loads(body, max_depth=MAX_DEPTH + ENVELOPE_DEPTH)
         assert isinstance(payload, dict)
@@ -199,10 +198,6 @@ class Simulation:
 
     def _close_step(self, claim: Claim, outcome: Response | NoResponse, ready: Prepared) -> Call:
         answer, worker_id, now = ready.answer, claim.attempt.worker_id, self.clock.now
-        self._awaits[worker_id] = answer.await_callback or AwaitCallback()
-        if not answer.is_error:
-            # What follows an error is another try of the same turn.
-            self._callbacks.pop(worker_id, None)
         closed = self.execution.close_step(
             worker_id,
             answer,

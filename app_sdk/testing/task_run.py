@@ -183,11 +183,12 @@ class TaskRun:
         status: Literal["SUCCESS", "FAILURE"] = "SUCCESS",
         output: Mapping[str, Any] | None = None,
         logs: str | Iterable[str] = (),
+        subtext: str | None = None,
     ) -> None:
         """Be the third party that a worker awaits; raises ValueError where it awaits none."""
         lines = [logs] if isinstance(logs, str) else list(logs)
-        told = {"status": status, "output": dict(output or {}), "logs": lines}
-        self._simulation.call_back(worker_id, told)
+        told: dict[str, Any] = {"status": status, "output": dict(output or {}), "logs": lines}
+        self._simulation.call_back(worker_id, told if subtext is None else told | {"subtext": subtext})
 
     def abort(self, message: str | None = None) -> None:
         """Be the operator who aborts it; raises Conflict if it has ended. Calls in flight change nothing."""

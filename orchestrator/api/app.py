@@ -7,6 +7,7 @@ from fastapi.routing import APIRoute
 
 from orchestrator.api import (
     apps,
+    callbacks,
     collector,
     documentation,
     events,
@@ -30,6 +31,8 @@ _ROUTERS = (
     tasks.router,
     events.router,
     executions.router,
+    callbacks.router,
+    callbacks.signed_router,
     purges.router,
     imports.router,
     collector.router,

@@ -60,6 +60,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.NotFound: Kind(404, "not-found", "There is no such thing"),
     errors.Invalid: INVALID,
     errors.Conflict: Kind(409, "conflict", "The present state does not allow it"),
+    errors.Gone: Kind(410, "gone", "It came too late"),
     errors.AlreadyRunning: Kind(409, "already-running", "Another execution is in the way"),
     errors.Forbidden: Kind(403, "forbidden", "The token's role does not allow it"),
     errors.Unauthenticated: Kind(401, "unauthenticated", "No valid token"),

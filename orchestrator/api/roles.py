@@ -35,6 +35,8 @@ ALLOWED: Mapping[str, frozenset[Role]] = {
     "abort_execution": _OPERATORS_AND_APPS,
     "retry_execution": _OPERATORS_AND_APPS,
     "resume_execution": _OPERATORS_AND_APPS,
+    "call_back": _OPERATORS_AND_APPS,
+    "set_task_subtext": _OPERATORS_AND_APPS,
     "purge_executions": _ADMINS,
     "list_calls": _READERS_AND_APPS,
     "list_logs": _READERS_AND_APPS,

@@ -65,10 +65,28 @@ class GuardedRoute(StrictRoute):
 
     async def admit(self, request: Request) -> None:
         """Raises Unauthenticated or Forbidden."""
-        caller = await _authenticate(request)
+        caller = await self.authenticate(request)
         if not may(caller.role, self.name):
             raise Forbidden(f"the role {caller.role} may not do this ({self.name})", role=caller.role.value)
         request.state.caller = caller
+
+    async def authenticate(self, request: Request) -> Caller:
+        """By a bearer token. Raises Unauthenticated."""
+        return await _caller_of(request, _bearer(request))
+
+
+class KeyedRoute(GuardedRoute):
+    """A guarded route that takes VibeIQ's pair of keys, too."""
+
+    async def authenticate(self, request: Request) -> Caller:
+        """By a bearer token, or by X-Api-Key (a token) with X-Api-Org (its workspace). Raises Unauthenticated."""
+        key = request.headers.get("x-api-key", "").strip()
+        if not key or "authorization" in request.headers:
+            return await super().authenticate(request)
+        caller = await _caller_of(request, key)
+        if request.headers.get("x-api-org", "").strip() != caller.workspace_id:
+            raise Unauthenticated("X-Api-Org does not name the workspace of the token in X-Api-Key")
+        return caller
 
 
 def guarded_router(tag: str) -> APIRouter:
@@ -76,17 +94,26 @@ def guarded_router(tag: str) -> APIRouter:
     return APIRouter(route_class=GuardedRoute, tags=[tag], dependencies=[Depends(_SCHEME)])
 
 
+def keyed_router(tag: str) -> APIRouter:
+    """A router whose routes need a token, or VibeIQ's pair of keys."""
+    return APIRouter(route_class=KeyedRoute, tags=[tag], dependencies=[Depends(_SCHEME)])
+
+
 def open_router(tag: str) -> APIRouter:
     """A router whose routes need none."""
     return APIRouter(route_class=StrictRoute, tags=[tag])
 
 
-async def _authenticate(request: Request) -> Caller:
+def _bearer(request: Request) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthenticated("send a token: Authorization: Bearer orch_…")
+    return token.strip()
+
+
+async def _caller_of(request: Request, token: str) -> Caller:
     context: ApiContext = request.app.state.context
-    return await context.database.read(tokens.authenticate, token.strip())
+    return await context.database.read(tokens.authenticate, token)
 
 
 def _check_media_type(given: str | None) -> None:

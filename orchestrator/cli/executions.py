@@ -6,11 +6,11 @@ import typer
 
 from orchestrator.cli.api_client import ApiClient
 from orchestrator.cli.connecting import remote
-from orchestrator.cli.documents import read_time
+from orchestrator.cli.documents import read_object, read_time
 from orchestrator.cli.drawing import summary
 from orchestrator.cli.execution_output import CALLS, EXECUTIONS, WORKERS, origin, show_execution
-from orchestrator.cli.failures import ExitCode
-from orchestrator.cli.formats import JsonObject, when
+from orchestrator.cli.failures import ExitCode, Misused
+from orchestrator.cli.formats import JsonObject, clean, json_text, when
 from orchestrator.cli.options import (
     CursorOption,
     IdempotencyOption,
@@ -26,6 +26,7 @@ from orchestrator.cli.printing import (
     note,
     print_json,
     print_list,
+    print_record,
     print_table,
     say,
     show,
@@ -36,6 +37,12 @@ from orchestrator.domain.states import ExecutionStatus
 
 app = typer.Typer(no_args_is_help=True, help="List executions, look into one, follow, abort and retry it.")
 
+TaskArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID[:WORKER[:STEP]]", help="The execution's id; worker 0 unless one is named.", show_default=False
+    ),
+]
 ExecutionArgument = Annotated[str, typer.Argument(metavar="ID", help="The execution's id.", show_default=False)]
 
 
@@ -180,6 +187,48 @@ def logs(
         note(f"There are earlier ones: add --cursor {page['next_cursor']}")
 
 
+@app.command("callback")
+@remote
+def call_back(  # noqa: PLR0913 - an option each
+    api: ApiClient,
+    task_id: TaskArgument,
+    is_success: Annotated[bool | None, typer.Option("--success/--failure", help="How it went.")] = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="JSON", help="Merged over the task's own; @file, -.", show_default=False)
+    ] = None,
+    log: Annotated[
+        list[str] | None, typer.Option(help="A line for the log; again for more.", show_default=False)
+    ] = None,
+    subtext: Annotated[str | None, typer.Option(help="A line to show beside it.", show_default=False)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Be the third party that a worker awaits: it is done, or called again; with --failure it has failed."""
+    if is_success is None:
+        raise Misused("say how it went: --success or --failure")
+    body: JsonObject = {
+        "taskId": task_id,
+        "status": "SUCCESS" if is_success else "FAILURE",
+        "output": None if output is None else read_object(output, "--output"),
+        "logs": list(log) if log else None,
+        "subtext": subtext,
+    }
+    given = {field: value for field, value in body.items() if value is not None}
+    _show_task(api.post("external-events", "callback", body=given), as_json=as_json)
+
+
+@app.command("subtext")
+@remote
+def set_subtext(
+    api: ApiClient,
+    task_id: TaskArgument,
+    text: Annotated[str, typer.Argument(metavar="TEXT", show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """Set the line that people see beside a worker and its execution."""
+    task = api.put("v1", "event-workflow-tasks", task_id, body={"subtext": text})
+    _show_task(task, as_json=as_json)
+
+
 def follow(api: ApiClient, execution_id: str, *, as_json: bool) -> None:
     """Watch an execution, print how it ended, and exit with its result; Ctrl-C leaves it running."""
     # With --json the document alone goes to stdout.
@@ -225,3 +274,14 @@ def _show_changed(execution: JsonObject, *, as_json: bool) -> None:
         print_json(execution)
     else:
         show_execution(execution)
+
+
+def _show_task(task: JsonObject, *, as_json: bool) -> None:
+    if as_json:
+        print_json(task)
+    else:
+        said = {
+            "subtext": clean(task.get("subtext")),
+            "output": json_text(task["output"]) if task.get("output") else None,
+        }
+        print_record(f"task {clean(task.get('id'))}", {"status": clean(task.get("status")), **said})

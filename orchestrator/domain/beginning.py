@@ -6,7 +6,7 @@ from typing import cast
 
 from app_sdk.protocol.strict_json import MAX_DEPTH, JsonValue, dumps, loads
 from orchestrator.domain.states import WorkerStatus
-from orchestrator.domain.worker import Worker
+from orchestrator.domain.worker import BEFORE_FIRST_STEP, Worker
 
 Json = dict[str, JsonValue]
 
@@ -16,16 +16,28 @@ _DEPTH = MAX_DEPTH + 4
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """What a worker begins with: its state and output as JSON text, and where it rests (ready, waiting or done)."""
+    """What a worker begins with: its state and output as JSON text, and where it rests (ready, waiting or done).
+
+    `callback`: what it was called back with, as JSON text, where it was to be called and told of it.
+    """
 
     state: str
     output: str | None = None
     rests: WorkerStatus = WorkerStatus.READY
+    callback: str | None = None
 
     def worker(self, worker_id: int) -> Worker:
         """The worker that begins with this; it is not due yet."""
         is_done, waits = self.rests is WorkerStatus.DONE, self.rests is WorkerStatus.WAITING
-        return Worker(worker_id, status=self.rests, finished=is_done, waits=waits)
+        awaited = None if self.callback is None else BEFORE_FIRST_STEP
+        return Worker(
+            worker_id,
+            status=self.rests,
+            finished=is_done,
+            waits=waits,
+            awaited=awaited,
+            called_back=awaited is not None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +50,12 @@ class Beginning:
     def as_text(self) -> str:
         """As it is kept beside the execution."""
         seeds: Json = {
-            str(worker_id): {"state": as_object(seed.state), "output": _maybe_object(seed.output), "rests": seed.rests}
+            str(worker_id): {
+                "state": as_object(seed.state),
+                "output": _maybe_object(seed.output),
+                "rests": seed.rests,
+                "callback": _maybe_object(seed.callback),
+            }
             for worker_id, seed in self.seeds.items()
         }
         return as_text({"seeds": seeds, "output": _maybe_object(self.output)})
@@ -64,7 +81,12 @@ def as_text(value: JsonValue) -> str:
 
 
 def _seed(kept: Json) -> Seed:
-    return Seed(as_text(kept["state"]), _maybe_text(kept["output"]), WorkerStatus(str(kept["rests"])))
+    return Seed(
+        as_text(kept["state"]),
+        _maybe_text(kept["output"]),
+        WorkerStatus(str(kept["rests"])),
+        _maybe_text(kept["callback"]),
+    )
 
 
 def _maybe_object(text: str | None) -> Json | None:

@@ -29,9 +29,10 @@ class CallAgain:
 
 @dataclass(frozen=True, slots=True)
 class Park:
-    """The worker awaits a callback; without one before `until` it has failed."""
+    """The worker awaits a callback; without one before `until` it has failed. `resume`: then it is called again."""
 
     until: datetime
+    resume: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def of_answer(worker: Worker, answer: Answer, policy: TaskPolicy, *, now: dateti
         return _of_error(worker, answer, policy, now, jitter)
     parking = AwaitCallback() if answer.await_callback is None and policy.is_async else answer.await_callback
     if parking is not None:
-        return Park(now + timedelta(seconds=parking.timeout_in_secs))
+        return Park(now + timedelta(seconds=parking.timeout_in_secs), parking.resume)
     if answer.is_done:
         return Finish()
     if answer.wait_for_workers:
@@ -81,10 +82,15 @@ def of_failure(worker: Worker, call: Unsuccessful, policy: TaskPolicy, *, now: d
     return _retried(worker, call.message, policy, call.retry_after, now, jitter)
 
 
-def of_callback(*, succeeded: bool, resume: bool, now: datetime) -> CallAgain | Finish | Fail:
-    """A callback ends the worker, or has it called again where its await asked to `resume`."""
+def of_callback(
+    *, succeeded: bool, resume: bool, now: datetime, reason: str | None = None
+) -> CallAgain | Finish | Fail:
+    """A callback ends the worker, or has it called again where its await asked to `resume`.
+
+    `reason`: what it says of its failure.
+    """
     if not succeeded:
-        return Fail("the callback reported a failure")
+        return Fail("the callback reported a failure" + (f": {reason}" if reason else ""))
     return CallAgain(now) if resume else Finish()
 
 
@@ -93,7 +99,7 @@ def carry_out(worker: Worker, consequence: CallAgain | Park | Wait | Finish) -> 
     match consequence:
         case CallAgain(at):
             worker.move(WorkerStatus.READY, at)
-        case Park(until):
+        case Park(until=until):
             worker.move(WorkerStatus.AWAITING, until)
         case Wait():
             worker.move(WorkerStatus.WAITING)

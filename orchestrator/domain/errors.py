@@ -29,6 +29,10 @@ class Conflict(OrchestratorError):
     """The present state does not allow it; the facts name what stands in the way."""
 
 
+class Gone(OrchestratorError):
+    """It came too late: what it was meant for is over for good."""
+
+
 class AlreadyRunning(Conflict):
     """The overlap policy refuses a launch; the fact `execution_id` names the one in the way."""
 

@@ -2,6 +2,8 @@
 
 Its users are the use cases in `service`, which load an Execution under locks, call one of these verbs and
 write what changed; and `app_sdk.testing`, which runs an app's task with the same decisions, without a server.
+
+Over 300 lines: the verbs of one state machine, which are read together.
 """
 
 from collections.abc import Collection
@@ -29,6 +31,7 @@ from orchestrator.domain.waiting import close_turn, next_released, wait_anew
 from orchestrator.domain.worker import Lease, Worker, spawn
 
 MESSAGE_CHARS = DEFAULT_LIMITS.message_shown_chars
+NO_CALLBACK = "no callback came before the timeout of the wait"
 
 _ACTIVE = frozenset({WorkerStatus.READY, WorkerStatus.CALLING, WorkerStatus.AWAITING})
 _NOT_IN_FLIGHT = frozenset({WorkerStatus.READY, WorkerStatus.AWAITING, WorkerStatus.WAITING})
@@ -37,10 +40,14 @@ _UNFINISHED = frozenset({WorkerStatus.FAILED, WorkerStatus.ABORTED})
 
 @dataclass(frozen=True, slots=True)
 class ClosedStep:
-    """What closing a step did beyond the worker itself: workers that (re)start, notes for the record."""
+    """What closing a step did beyond the worker itself: workers that (re)start, notes for the record.
+
+    `had_early_callback`: one was kept for this step. It is taken now if the worker is AWAITING, else of no use.
+    """
 
     spawned: frozenset[int]
     notes: tuple[str, ...]
+    had_early_callback: bool = False
 
 
 @dataclass(slots=True)
@@ -109,6 +116,8 @@ class Execution:
         `batches` import batches were cut from its items; `jitter` in [-1, 1] moves a backoff by up to 10 %.
         """
         worker = self._touch(worker_id)
+        step, had_early_callback = worker.step, worker.has_early_callback
+        worker.has_early_callback = False
         spawned, notes = self._spawn(answer, now)
         progressed = state_changed or bool(
             spawned or answer.items_to_import or answer.app_state_mutations or answer.progress
@@ -124,10 +133,13 @@ class Execution:
         worker.finished = isinstance(consequence, Finish)
         # What follows an error is another try of the same turn, and needs the same results of the others.
         worker.waits = worker.waits if answer.is_error else isinstance(consequence, Wait)
+        worker.called_back = worker.called_back and answer.is_error
         if isinstance(consequence, CallAgain) and consequence.note is not None:
             notes.append(consequence.note)
         self._carry_out(worker, consequence, now)
-        return ClosedStep(spawned, tuple(notes))
+        if isinstance(consequence, Park) and worker.status is WorkerStatus.AWAITING:
+            worker.awaited, worker.resumes = step, consequence.resume
+        return ClosedStep(spawned, tuple(notes), had_early_callback)
 
     def fail_call(self, worker_id: int, call: Unsuccessful, *, now: datetime, jitter: float) -> None:
         """The call closed no step: the same step is called again after a wait, or the worker has failed."""
@@ -145,12 +157,19 @@ class Execution:
 
     def time_out_await(self, worker_id: int, now: datetime) -> None:
         """No callback came in time: the worker has failed."""
-        self._carry_out(self._touch(worker_id), Fail("no callback came before the timeout of the wait"), now)
+        self._carry_out(self._touch(worker_id), Fail(NO_CALLBACK), now)
+
+    def keep_callback(self, worker_id: int) -> None:
+        """A callback has come for the worker's present step, whose answer may park it."""
+        self._touch(worker_id).has_early_callback = True
 
     def take_callback(self, worker_id: int, meaning: CallAgain | Finish | Fail, now: datetime) -> None:
         """The callback has come that the worker awaits; `of_callback` tells its meaning."""
         worker = self._touch(worker_id)
         worker.finished = isinstance(meaning, Finish)
+        worker.called_back = isinstance(meaning, CallAgain)
+        worker.idle_steps = 0
+        self._let_others_wait_anew(worker)
         self._carry_out(worker, meaning, now)
 
     def expire(self, now: datetime) -> None:

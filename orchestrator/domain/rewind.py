@@ -21,7 +21,8 @@ class AppliedCall:
     """The record of a call whose answer was applied.
 
     `answer` as it was recorded. `spawned`: the workers that it (re)started, with the tokens that they had then.
-    `rests`: where it left its worker. `ended_at`: microseconds.
+    `rests`: where it left its worker. `ended_at`: microseconds. `callback`: what ended the wait that it asked for, if
+    that has come.
     """
 
     worker_id: int
@@ -31,6 +32,15 @@ class AppliedCall:
     answer: Json
     spawned: Mapping[int, int] = field(default_factory=dict)
     rests: WorkerStatus = WorkerStatus.READY
+    callback: "AppliedCallback | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedCallback:
+    """A callback that was applied, as JSON text; `at`: microseconds."""
+
+    text: str
+    at: int
 
 
 @dataclass(slots=True)
@@ -45,6 +55,8 @@ class _Lane:
     state_token: int = -1
     output: Json = field(default_factory=dict)
     steps: int = 0
+    callback: str | None = None
+    """What it was called back with, until an answer without an error to that."""
 
     def seed(self, worker_id: int) -> Seed:
         is_untouched = self.token <= self.since
@@ -52,7 +64,9 @@ class _Lane:
         if state is None:
             raise RecordsMissing(f"the call that started worker {worker_id} is not recorded any more")
         output = as_text(self.output) if self.output else None
-        return Seed(state, output, WorkerStatus.READY if is_untouched else self.rests)
+        if is_untouched:
+            return Seed(state, output)
+        return Seed(state, output, self.rests, self.callback)
 
 
 class Past:
@@ -61,7 +75,9 @@ class Past:
     def __init__(self, beginning: Beginning) -> None:
         self._lanes = {
             # A worker's first claim has the token 1, a spawn of one that was seeded as done the token 0.
-            worker_id: _Lane(began=seed.state, rests=seed.rests, token=0, output=as_object(seed.output))
+            worker_id: _Lane(
+                began=seed.state, rests=seed.rests, token=0, output=as_object(seed.output), callback=seed.callback
+            )
             for worker_id, seed in beginning.seeds.items()
         }
         self._output: dict[str, tuple[int, JsonValue]] = {
@@ -81,6 +97,10 @@ class Past:
         if isinstance(output, dict):
             lane.output.update(output)
             self._merge(output, call.ended_at)
+        if not call.answer.get("is_error"):
+            lane.callback = None
+        if call.callback is not None:
+            self._call_back(lane, call, call.callback)
         initial_states = _initial_states(call.answer)
         for worker_id, token in call.spawned.items():
             spawned = self._lanes.setdefault(worker_id, _Lane())
@@ -92,6 +112,19 @@ class Past:
         seeds = {worker_id: self._lanes[worker_id].seed(worker_id) for worker_id in sorted(self._lanes)}
         output = {key: value for key, (_, value) in self._output.items()}
         return Beginning(seeds, as_text(output) if output else None)
+
+    def _call_back(self, lane: _Lane, call: AppliedCall, callback: AppliedCallback) -> None:
+        said, asked = as_object(callback.text), call.answer.get("await_callback")
+        output = said.get("output")
+        if isinstance(output, dict):
+            lane.output.update(output)
+            self._merge(output, callback.at)
+        if said["status"] != "SUCCESS":
+            return
+        if isinstance(asked, dict) and asked["resume"]:
+            lane.callback = callback.text
+        else:
+            lane.rests = WorkerStatus.DONE
 
     def _merge(self, output: Json, ended_at: int) -> None:
         # The calls of several workers do not come in the order of their ends: the later end wins.

@@ -8,6 +8,8 @@ from app_sdk.protocol.answer import NewWorker
 from orchestrator.domain.states import ENDED_WORKER, WorkerStatus, check_worker_move
 
 MAX_UNDELIVERED_BATCHES = 4
+BEFORE_FIRST_STEP = -1
+"""The step that a callback belongs to which was answered to the execution that this one goes on from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,14 @@ class Worker:
     """Its last applied answer asked to wait for the others: until a step closes without an error and without that."""
     passed_over: bool = False
     """It was released since another worker last changed anything: should it wait again, the others go first."""
+    awaited: int | None = None
+    """The step whose answer last parked it for a callback."""
+    resumes: bool = False
+    """That await asked for another call when the callback has come."""
+    called_back: bool = False
+    """The callback of its last await goes into its calls: until a step closes without an error."""
+    has_early_callback: bool = False
+    """A callback came for its present step before the answer that may park it, and is kept."""
     undelivered: int = 0
     """Import batches of its steps that the collector has not accepted yet."""
     lease: Lease | None = None
@@ -57,6 +67,11 @@ class Worker:
     def is_released(self) -> bool:
         """Its wait for the others is over: the call carries their results."""
         return self.waits and self.status is not WorkerStatus.WAITING
+
+    @property
+    def has_awaited(self) -> bool:
+        """It has awaited a callback in this execution, whatever came of that."""
+        return self.awaited is not None and self.awaited > BEFORE_FIRST_STEP
 
     @property
     def is_held(self) -> bool:
@@ -86,7 +101,7 @@ class Worker:
         """Begin again, being done: due with a new state, while steps and tokens count on."""
         self.move(WorkerStatus.READY, now)
         self.retry_count = self.idle_steps = 0
-        self.finished = self.waits = self.passed_over = False
+        self.finished = self.waits = self.passed_over = self.called_back = False
 
     def resume(self) -> None:
         """Go on in a new attempt of the execution from the last applied step; due once that starts.

@@ -9,6 +9,7 @@ import orjson
 
 from app_sdk.protocol.signing import sign
 from orchestrator.engine.caller import Request
+from orchestrator.service.callback_urls import PATH, CallbackSigner
 from orchestrator.service.claim import Claim
 
 
@@ -24,6 +25,7 @@ class RequestOptions:
     user_agent: str
     clock: Callable[[], float]
     """Seconds since the epoch, for the signature's timestamp."""
+    callbacks: CallbackSigner
 
 
 def build(claim: Claim, secret: str, options: RequestOptions) -> Request:
@@ -63,7 +65,10 @@ def _body(claim: Claim, options: RequestOptions) -> bytes:
         "step": claim.step,
         "timeout_in_ms": int(options.timeout_secs * 1000),
         "workers": {str(worker_id): status for worker_id, status in claim.workers.items()},
+        "callback_url": f"{options.api_endpoint}{PATH}/{_signed(claim, options)}",
     }
+    if claim.callback is not None:
+        worker["callback"] = orjson.Fragment(claim.callback)
     if claim.worker_results is not None:
         worker["worker_results"] = orjson.Fragment(claim.worker_results)
     return orjson.dumps(
@@ -77,6 +82,10 @@ def _body(claim: Claim, options: RequestOptions) -> bytes:
             "task_exec_worker": worker,
         }
     )
+
+
+def _signed(claim: Claim, options: RequestOptions) -> str:
+    return options.callbacks.sign(claim.uid, claim.worker_id, claim.step)
 
 
 def _rfc3339(instant: datetime) -> str:

@@ -52,7 +52,7 @@ class Node:
             vault,
             self._caller,
             node_options.dispatcher_options(settings, self.identity, poll),
-            node_options.request_options(settings, addresses),
+            node_options.request_options(settings, addresses, vault),
         )
         self.deliverer = Deliverer(
             database,

@@ -13,6 +13,8 @@ from orchestrator.engine.caller import Caller, CallerOptions, open_caller
 from orchestrator.engine.deliverer import DelivererOptions
 from orchestrator.engine.dispatcher import DispatcherOptions
 from orchestrator.engine.request import RequestOptions
+from orchestrator.service.callback_urls import CallbackSigner
+from orchestrator.service.vault import Vault
 from orchestrator.settings import Settings
 
 # A collector that is back is noticed within a minute; what waits for it are whole executions.
@@ -98,7 +100,7 @@ def dispatcher_options(settings: Settings, identity: str, poll: timedelta) -> Di
     )
 
 
-def request_options(settings: Settings, addresses: Addresses) -> RequestOptions:
+def request_options(settings: Settings, addresses: Addresses, vault: Vault) -> RequestOptions:
     return RequestOptions(
         api_endpoint=addresses.api_endpoint,
         collector_endpoint=addresses.collector_endpoint,
@@ -107,6 +109,7 @@ def request_options(settings: Settings, addresses: Addresses) -> RequestOptions:
         verify_tls=settings.webhook.verify_tls,
         user_agent=USER_AGENT,
         clock=time.time,
+        callbacks=CallbackSigner(vault),
     )
 
 

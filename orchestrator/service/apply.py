@@ -16,6 +16,7 @@ from orchestrator.domain.outcome import FailureKind
 from orchestrator.domain.states import WorkerStatus
 from orchestrator.domain.worker import Worker
 from orchestrator.service.app_effects import AppEffects
+from orchestrator.service.callback_effects import EarlyCallbacks
 from orchestrator.service.claim import Claim, LeaseTerms, apps_that_wait, renew
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
@@ -66,6 +67,7 @@ class _Work:
     held: dict[int, Held]
     apps: AppEffects
     record: StepRecord
+    early: EarlyCallbacks
     continuing: dict[int, Report] = field(default_factory=dict)
 
 
@@ -86,6 +88,7 @@ def apply(
     work.apps.write(tx, work.now)
     save(tx, work.held.values(), work.now)
     work.record.write(tx)
+    work.early.write(tx)
     freed = {one.group for pk, one in work.held.items() if pk in were_open and not one.execution.open_workers}
     return Applied(renewed, tuple(sorted(freed)), len(work.record.batches), made_due)
 
@@ -95,7 +98,8 @@ def _begin(tx: Transaction, definitions: Definitions, reports: Sequence[Report],
     mutating = {report.claim.app.pk for report in reports if _mutates(report)}
     apps = AppEffects.read(tx, {report.claim.app.pk for report in reports}, mutating)
     now = tx.now()
-    return _Work(tx, terms, now, held, apps, StepRecord(terms.node, now, terms.limits.message_shown_chars))
+    record = StepRecord(terms.node, now, terms.limits.message_shown_chars)
+    return _Work(tx, terms, now, held, apps, record, EarlyCallbacks(now))
 
 
 def _mutates(report: Report) -> bool:
@@ -143,7 +147,10 @@ def _close_step(work: _Work, held: Held, report: Report, ready: ReadyAnswer, jit
     )
     work.record.applied(held, report, ready, closed.spawned, undelivered)
     effects = Effects.of(held.execution, worker_id, closed.spawned)
-    work.record.call(report, "applied", ready.answer.message, (*report.notes, *closed.notes), effects)
+    notes = (*report.notes, *closed.notes)
+    if closed.had_early_callback:
+        notes = (*notes, work.early.close(work.tx, held, worker_id, report.claim.step))
+    work.record.call(report, "applied", ready.answer.message, notes, effects)
 
 
 def _fail_call(work: _Work, held: Held, report: Report, unanswered: Unanswered, jitter: float) -> None:
@@ -173,12 +180,14 @@ def _message(report: Report) -> str | None:
 
 
 def _continues_at_once(work: _Work, worker: Worker) -> bool:
-    # One that was released carries the results of the others, which are not written yet: the next claim reads them.
+    # One that was released carries the results of the others, one that was called back the callback. They are not
+    # written yet: the next claim reads them.
     return (
         worker.status is WorkerStatus.READY
         and worker.due_at is not None
         and worker.due_at <= work.now
         and not worker.is_released
+        and not worker.called_back
     )
 
 

@@ -17,7 +17,7 @@ from orchestrator.domain.worker import Lease
 from orchestrator.service import allowances
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
-from orchestrator.store import apps, executions
+from orchestrator.store import apps, callbacks, executions
 from orchestrator.store.clock import to_micros
 from orchestrator.store.transaction import Transaction
 
@@ -70,6 +70,7 @@ class Claim:
     worker_state: str
     workers: dict[int, str]
     worker_results: str | None
+    callback: str | None
     app: apps.AppFacts
     renewals: int = 0
     """How many steps in a row have been claimed within the commit of the one before."""
@@ -112,6 +113,7 @@ def renew(held: Held, claim: Claim, app: apps.AppFacts, worker_state: str, terms
         worker_state=worker_state,
         workers=_statuses(held),
         worker_results=None,
+        callback=None,
         app=app,
         renewals=claim.renewals + 1,
     )
@@ -168,9 +170,21 @@ def _with_facts(tx: Transaction, taken: list[tuple[Held, int]], now: datetime) -
         return ()
     facts = apps.facts(tx, {held.app_pk for held, _ in taken})
     states = executions.states(tx, [(held.pk, worker_id) for held, worker_id in taken])
+    called_back = _callbacks(tx, taken)
     return tuple(
-        _claim_of(tx, held, worker_id, states[held.pk, worker_id], facts[held.app_pk], now) for held, worker_id in taken
+        replace(
+            _claim_of(tx, held, worker_id, states[held.pk, worker_id], facts[held.app_pk], now),
+            callback=called_back.get((held.pk, worker_id)),
+        )
+        for held, worker_id in taken
     )
+
+
+def _callbacks(tx: Transaction, taken: list[tuple[Held, int]]) -> dict[tuple[int, int], str]:
+    """What those of the workers were called back with that are to be told of it."""
+    workers = [(held.pk, held.execution.workers[worker_id]) for held, worker_id in taken]
+    awaits = [(pk, one.worker_id, one.awaited) for pk, one in workers if one.called_back and one.awaited is not None]
+    return callbacks.bodies(tx, awaits) if awaits else {}
 
 
 def _claim_of(tx: Transaction, held: Held, worker_id: int, state: str, app: apps.AppFacts, now: datetime) -> Claim:
@@ -192,6 +206,7 @@ def _claim_of(tx: Transaction, held: Held, worker_id: int, state: str, app: apps
         worker_state=state,
         workers=_statuses(held),
         worker_results=_results(tx, held, worker_id) if worker.is_released else None,
+        callback=None,
         app=app,
     )
 

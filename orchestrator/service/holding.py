@@ -178,7 +178,8 @@ def _guard(row: dict[str, Any]) -> dict[str, Any]:
 
 def _worker(row: tuple[Any, ...]) -> Worker:
     (_, worker_id, status, step, token, retry_count, idle_steps, due_at) = row[:8]
-    (finished, waits, passed_over, undelivered, refused, node, claimed_at, lease_until) = row[8:]
+    (finished, waits, passed_over, awaited, resumes, called_back, early_callback) = row[8:15]
+    (undelivered, refused, node, claimed_at, lease_until) = row[15:]
     return Worker(
         worker_id=worker_id,
         status=WorkerStatus(status),
@@ -190,6 +191,10 @@ def _worker(row: tuple[Any, ...]) -> Worker:
         finished=bool(finished),
         waits=bool(waits),
         passed_over=bool(passed_over),
+        awaited=awaited,
+        resumes=bool(resumes),
+        called_back=bool(called_back),
+        has_early_callback=bool(early_callback),
         undelivered=undelivered,
         refused=refused,
         lease=None if node is None else Lease(node, from_micros(claimed_at), from_micros(lease_until)),
@@ -210,6 +215,10 @@ def _worker_row(held: Held, worker: Worker, guard: tuple[int, str] | None) -> di
         "finished": worker.finished,
         "waits": worker.waits,
         "passed_over": worker.passed_over,
+        "awaited": worker.awaited,
+        "resumes": worker.resumes,
+        "called_back": worker.called_back,
+        "early_callback": worker.has_early_callback,
         "undelivered": worker.undelivered,
         "held": worker.is_held,
         "refused": worker.refused,

@@ -14,6 +14,7 @@ from orchestrator.domain.errors import AlreadyRunning, Conflict, Invalid
 from orchestrator.domain.overlap import Queue, Refuse, Start, Verdict, decide
 from orchestrator.domain.policy import OnMultipleExec
 from orchestrator.domain.states import ExecutionStatus
+from orchestrator.service import callback_effects
 from orchestrator.service.definitions import Definitions, TaskDefinition
 from orchestrator.service.holding import Held, hold, newly_held, present, save
 from orchestrator.store import apps, executions, groups
@@ -222,11 +223,11 @@ def _insert(tx: Transaction, order: LaunchOrder, definition: TaskDefinition, uid
     if pk is None:
         # Another launch with the same id has been committed since the check.
         raise _id_taken(order.id or uid)
-    _insert_details(tx, pk, order)
+    _insert_details(tx, pk, order, now)
     return newly_held(pk, row, definition, order.seeds)
 
 
-def _insert_details(tx: Transaction, pk: int, order: LaunchOrder) -> None:
+def _insert_details(tx: Transaction, pk: int, order: LaunchOrder, now: datetime) -> None:
     seeds = order.seeds
     begins_with_more = order.beginning is not None or len(seeds) > 1
     beginning = order.beginning or Beginning(seeds)
@@ -249,3 +250,4 @@ def _insert_details(tx: Transaction, pk: int, order: LaunchOrder) -> None:
             for worker_id, seed in seeds.items()
         ],
     )
+    callback_effects.hand_down(tx, pk, seeds, now)

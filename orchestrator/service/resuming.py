@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from app_sdk.protocol import strict_json
 from orchestrator.domain.beginning import Beginning, Seed, as_object
 from orchestrator.domain.errors import Conflict, Invalid, NotFound
-from orchestrator.domain.rewind import AppliedCall, Past, RecordsMissing
+from orchestrator.domain.rewind import AppliedCall, AppliedCallback, Past, RecordsMissing
 from orchestrator.domain.states import WorkerStatus
 from orchestrator.service import execution_queries, orders
 from orchestrator.service.launching import LaunchOrder
 from orchestrator.service.orders import CheckedLaunch, LaunchRequest
 from orchestrator.service.tokens import Caller, Scope
-from orchestrator.store import execution_views, past_calls
+from orchestrator.store import callbacks, execution_views, past_calls
 from orchestrator.store.execution_views import ExecutionView
 from orchestrator.store.past_calls import PastCall
 from orchestrator.store.transaction import Transaction
@@ -43,6 +43,10 @@ class _Moment:
 
     def is_after(self, call: PastCall) -> bool:
         return call.token < self.token if call.worker_id == self.worker_id else call.ended_at <= self.at
+
+    def is_after_callback(self, call: PastCall, at: int) -> bool:
+        """Of the worker itself, nothing was called between the await and its callback."""
+        return call.worker_id == self.worker_id or at <= self.at
 
 
 @dataclass(slots=True)
@@ -108,15 +112,20 @@ def _gather(tx: Transaction, execution: ExecutionView, moment: _Moment) -> tuple
     kept = past_calls.beginning(tx, execution.pk)
     past = Past(Beginning({0: Seed(execution.input)}) if kept is None else Beginning.of_text(kept))
     since = _Since()
+    called_back = {
+        await_: AppliedCallback(text, at) for await_, (text, at) in callbacks.applied(tx, execution.pk).items()
+    }
     for call in past_calls.applied(tx, execution.pk):
         if moment.is_after(call):
-            past.add(_applied(call))
+            callback = called_back.get((call.worker_id, call.step))
+            is_past = callback is not None and moment.is_after_callback(call, callback.at)
+            past.add(_applied(call, callback if is_past else None))
         else:
             since.add(call)
     return past, since
 
 
-def _applied(call: PastCall) -> AppliedCall:
+def _applied(call: PastCall, callback: AppliedCallback | None) -> AppliedCall:
     return AppliedCall(
         worker_id=call.worker_id,
         token=call.token,
@@ -125,4 +134,5 @@ def _applied(call: PastCall) -> AppliedCall:
         answer=as_object(call.answer),
         spawned={int(worker_id): int(str(token)) for worker_id, token in as_object(call.spawned).items()},
         rests=WorkerStatus.READY if call.rests is None else WorkerStatus(call.rests),
+        callback=callback,
     )

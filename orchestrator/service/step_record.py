@@ -73,7 +73,7 @@ class StepRecord:
 
     def failed(self, held: Held, report: Report, message: str) -> None:
         """What a call that closed no step leaves behind."""
-        self._told.append(_telling(held.pk, report.claim.worker_id, message=message[: self.shown_chars]))
+        self._told.append(telling(held.pk, report.claim.worker_id, message=message[: self.shown_chars]))
 
     def call(
         self,
@@ -115,7 +115,7 @@ class StepRecord:
         for pk, subtext in self._subtexts.items():
             executions.set_subtext(tx, pk, subtext)
         for pk, worker_id, output in self._outputs:
-            _merge_output(tx, pk, worker_id, output)
+            merge_output(tx, pk, worker_id, output)
         outbox.put(tx, self.batches)
         records.record_calls(tx, self._calls)
         records.log(tx, self._lines)
@@ -144,10 +144,12 @@ class StepRecord:
         if message is None and claim.retry_count:
             # What the calls before have failed with is over.
             message = ""
-        if ready.state is not None or message is not None or ready.progress is not None:
-            self._told.append(_telling(held.pk, claim.worker_id, ready.state, message, ready.progress))
-        if answer.subtext is not None:
-            self._subtexts[held.pk] = answer.subtext
+        subtext = answer.subtext
+        told = {"state": ready.state, "message": message, "progress": ready.progress, "subtext": subtext}
+        if any(part is not None for part in told.values()):
+            self._told.append(telling(held.pk, claim.worker_id, **told))
+        if subtext is not None:
+            self._subtexts[held.pk] = subtext
         if answer.output is not None:
             self._outputs.append((held.pk, claim.worker_id, answer.output))
         self._lines += [
@@ -162,19 +164,28 @@ class StepRecord:
         ]
 
 
-def _telling(
-    pk: int, worker_id: int, state: str | None = None, message: str | None = None, progress: str | None = None
+def telling(
+    pk: int,
+    worker_id: int,
+    *,
+    state: str | None = None,
+    message: str | None = None,
+    progress: str | None = None,
+    subtext: str | None = None,
 ) -> Row:
+    """A row for `executions.tell`."""
     return {
         "execution_pk": pk,
         "worker_id": worker_id,
         "state": state,
         "message": message,
         "progress": progress,
+        "subtext": subtext,
     }
 
 
-def _merge_output(tx: Transaction, pk: int, worker_id: int, output: dict[str, JsonValue]) -> None:
+def merge_output(tx: Transaction, pk: int, worker_id: int, output: dict[str, JsonValue]) -> None:
+    """Merge an output into the worker's and the execution's; its keys win."""
     whole, own = (
         strict_json.dumps({**as_object(text), **output}).decode() for text in executions.outputs(tx, pk, worker_id)
     )

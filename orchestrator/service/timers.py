@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from datetime import timedelta
 
 from orchestrator.domain.states import WorkerStatus
+from orchestrator.service.callback_effects import time_out
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
 from orchestrator.store import groups, outbox, overdue, records
@@ -62,7 +63,7 @@ def expire(tx: Transaction, definitions: Definitions, only: int | None = None) -
     for pk, worker_id in awaiting:
         worker = held[pk].execution.workers[worker_id]
         if worker.status is WorkerStatus.AWAITING and worker.due_at is not None and worker.due_at <= now:
-            held[pk].execution.time_out_await(worker_id, now)
+            time_out(tx, held[pk], worker_id, now)
     for pk in expired:
         held[pk].execution.expire(now)
     save(tx, held.values(), now)

@@ -6,6 +6,7 @@ failing at its first call.
 
 import base64
 import hashlib
+import hmac
 import os
 from functools import lru_cache
 
@@ -24,12 +25,17 @@ class Vault:
     """Encrypts and decrypts with AES-256-GCM. The key is any text; `new_master_key` makes 32 random bytes in base64."""
 
     def __init__(self, master_key: str) -> None:
-        self._cipher = AESGCM(hashlib.sha256(master_key.encode()).digest())
+        self._root = hashlib.sha256(master_key.encode()).digest()
+        self._cipher = AESGCM(self._root)
         self.open = lru_cache(maxsize=1024)(self._open)
 
     @staticmethod
     def new_master_key() -> str:
         return base64.urlsafe_b64encode(os.urandom(32)).decode()
+
+    def derived_key(self, purpose: str) -> bytes:
+        """A key of 32 bytes for another purpose than to seal: the same wherever the master key is."""
+        return hmac.digest(self._root, f"derived key: {purpose}".encode(), "sha256")
 
     def seal(self, secret: str) -> str:
         """The secret as the database may hold it."""

@@ -26,7 +26,7 @@ SELECT e.pk, e.id, e.number, e.workspace_id, a.id, t.id, t.name, e.status, e.fai
 
 _WORKERS = """
 SELECT w.worker_id, w.status, w.step, w.retry_count, w.due_at, s.state, s.output, s.message, s.progress,
-       w.undelivered, w.refused
+       w.undelivered, w.refused, s.subtext
   FROM workers w JOIN worker_states s ON s.execution_pk = w.execution_pk AND s.worker_id = w.worker_id
  WHERE w.execution_pk = :pk ORDER BY w.worker_id"""
 
@@ -91,6 +91,7 @@ class WorkerView:
     progress: str | None
     undelivered_batches: int
     refused: str | None
+    subtext: str | None
 
 
 @dataclass(frozen=True, slots=True)

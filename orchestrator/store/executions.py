@@ -13,7 +13,7 @@ SELECT pk, uid, workspace_id, id, app_pk, task_pk, version_pk, multiple_exec_key
 
 _WORKERS = """
 SELECT execution_pk, worker_id, status, step, token, retry_count, idle_steps, due_at, finished, waits, passed_over,
-       undelivered, refused, node, claimed_at, lease_until
+       awaited, resumes, called_back, early_callback, undelivered, refused, node, claimed_at, lease_until
   FROM workers WHERE execution_pk IN :pks"""
 
 # The guard is in the write itself: a row that another transaction has moved on is not touched.
@@ -27,15 +27,18 @@ _UPDATE_WORKER = """
 UPDATE workers
    SET status = :status, step = :step, token = :token, retry_count = :retry_count, idle_steps = :idle_steps,
        due_at = :due_at, finished = :finished, waits = :waits, passed_over = :passed_over,
+       awaited = :awaited, resumes = :resumes, called_back = :called_back, early_callback = :early_callback,
        undelivered = :undelivered, held = :held, refused = :refused,
        node = :node, claimed_at = :claimed_at, lease_until = :lease_until
  WHERE execution_pk = :execution_pk AND worker_id = :worker_id AND token = :was_token AND status = :was_status"""
 
 _INSERT_WORKER = """
 INSERT INTO workers (execution_pk, worker_id, app_pk, pull, status, step, token, retry_count, idle_steps, due_at,
-                     finished, waits, passed_over, undelivered, held, refused, node, claimed_at, lease_until)
+                     finished, waits, passed_over, awaited, resumes, called_back, early_callback,
+                     undelivered, held, refused, node, claimed_at, lease_until)
 VALUES (:execution_pk, :worker_id, :app_pk, :pull, :status, :step, :token, :retry_count, :idle_steps, :due_at,
-        :finished, :waits, :passed_over, :undelivered, :held, :refused, :node, :claimed_at, :lease_until)"""
+        :finished, :waits, :passed_over, :awaited, :resumes, :called_back, :early_callback,
+        :undelivered, :held, :refused, :node, :claimed_at, :lease_until)"""
 
 _PUT_STATE = """
 INSERT INTO worker_states (execution_pk, worker_id, state) VALUES (:execution_pk, :worker_id, :state)
@@ -48,7 +51,7 @@ VALUES (:execution_pk, :worker_id, :state, :output)"""
 _TELL = """
 UPDATE worker_states
    SET state = coalesce(:state, state), message = nullif(coalesce(:message, message), ''),
-       progress = coalesce(:progress, progress)
+       progress = coalesce(:progress, progress), subtext = coalesce(:subtext, subtext)
  WHERE execution_pk = :execution_pk AND worker_id = :worker_id"""
 
 _FORGET_MESSAGES = """
@@ -104,7 +107,7 @@ def insert_states(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
 
 
 def tell(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
-    """Set a worker's state, message and progress; None keeps what is there, an empty message removes it."""
+    """Set a worker's state, message, progress and subtext; None keeps what is there, an empty message removes it."""
     return tx.run_many(_TELL, rows)
 
 

@@ -8,6 +8,8 @@ _EXECUTION = """
 SELECT pk, app_pk, task_pk, version_pk, multiple_exec_key
   FROM executions WHERE workspace_id = :workspace_id AND id = :id"""
 
+_OF_UID = "SELECT pk, workspace_id FROM executions WHERE uid = :uid"
+
 _TASK = """
 SELECT t.pk, t.app_pk, t.version_pk, t.id, t.is_paused, a.id, a.status, a.status_reason
   FROM tasks t JOIN apps a ON a.pk = t.app_pk
@@ -28,6 +30,14 @@ class ExecutionKey:
 
 
 @dataclass(frozen=True, slots=True)
+class ExecutionPlace:
+    """An execution that somebody names without saying its workspace."""
+
+    pk: int
+    workspace_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class TaskKey:
     """A task and its app as a launch needs them."""
 
@@ -44,6 +54,11 @@ class TaskKey:
 def execution_key(tx: Transaction, workspace_id: str, execution_id: str) -> ExecutionKey | None:
     found = tx.row(_EXECUTION, workspace_id=workspace_id, id=execution_id)
     return None if found is None else ExecutionKey(*found)
+
+
+def execution_of_uid(tx: Transaction, uid: str) -> ExecutionPlace | None:
+    found = tx.row(_OF_UID, uid=uid)
+    return None if found is None else ExecutionPlace(*found)
 
 
 def task_key(tx: Transaction, workspace_id: str, name: str) -> TaskKey | None:

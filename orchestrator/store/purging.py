@@ -1,7 +1,8 @@
 """Statements that find executions past their time, and remove them with all that belongs to them.
 
 What is found is found without locks; `lock` checks it again. The records of an execution (calls, log lines, import
-batches) are what there may be many of, so that they are counted and bounded; its workers are ten at most.
+batches) are what there may be many of, so that they are counted and bounded; its workers are ten at most. A callback
+goes with the call that it ended the wait of, and is not counted on its own.
 """
 
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ _DROP_RECORDS = (
     "DELETE FROM calls WHERE execution_pk IN :pks",
     "DELETE FROM log_lines WHERE execution_pk IN :pks",
     "DELETE FROM import_batches WHERE execution_pk IN :pks",
+    "DELETE FROM callbacks WHERE execution_pk IN :pks",
 )
 _DROP = (
     "DELETE FROM worker_states WHERE execution_pk IN :pks",
@@ -55,6 +57,9 @@ DELETE FROM log_lines WHERE pk IN (SELECT pk FROM log_lines WHERE execution_pk =
     """
 DELETE FROM import_batches WHERE pk IN
        (SELECT pk FROM import_batches WHERE execution_pk = :pk ORDER BY pk LIMIT :places)""",
+    """
+DELETE FROM callbacks WHERE execution_pk = :pk AND (worker_id, step) IN
+       (SELECT worker_id, step FROM callbacks WHERE execution_pk = :pk ORDER BY worker_id, step LIMIT :places)""",
 )
 _NOTHING_LEFT = "DELETE FROM purged_executions WHERE execution_pk = :pk"
 

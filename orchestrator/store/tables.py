@@ -267,6 +267,10 @@ class Worker(SQLModel, table=True):
     finished: bool = False
     waits: bool = False
     passed_over: bool = False
+    awaited: int | None = None
+    resumes: bool = False
+    called_back: bool = False
+    early_callback: bool = False
     undelivered: int = 0
     held: bool = False
     pull: bool = False
@@ -286,3 +290,4 @@ class WorkerState(SQLModel, table=True):
     output: str | None = Field(default=None, sa_column=Column(Text))
     message: str | None = Field(default=None, sa_column=Column(Text))
     progress: str | None = Field(default=None, sa_column=Column(Text))
+    subtext: str | None = Field(default=None, sa_column=Column(Text))

@@ -68,7 +68,12 @@ async def test_a_token_is_asked_for_where_one_is_needed(api_on_sqlite: Api) -> N
     [scheme] = found["components"]["securitySchemes"].values()
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
     open_ones = {name for name, operation in operations(found) if "security" not in operation}
-    assert open_ones == {"get /healthz", "get /readyz", "post /collector/data"}
+    assert open_ones == {
+        "get /healthz",
+        "get /readyz",
+        "post /collector/data",
+        "post /external-events/callback/{signed}",
+    }
 
 
 async def test_every_post_takes_an_idempotency_key(api_on_sqlite: Api) -> None:

@@ -13,7 +13,7 @@ demo
 serve
 app install|list|show|check|activate|stop|delete|rotate-secret|state
 task list|run|pause|resume
-exec list|show|watch|abort|retry|calls|logs
+exec list|show|watch|abort|retry|resume|calls|logs|callback|subtext
 token create|list|revoke
 workspace create|list|secret
 workspace secret show|rotate

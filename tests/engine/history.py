@@ -19,8 +19,8 @@ _DETAILS = """
 INSERT INTO execution_details (execution_pk, input) SELECT pk, '{}' FROM executions WHERE uid LIKE :pattern"""
 _WORKERS = """
 INSERT INTO workers (execution_pk, worker_id, app_pk, pull, status, step, token, retry_count, idle_steps,
-                     finished, waits, passed_over, undelivered, held)
-SELECT pk, 0, app_pk, FALSE, 'failed', 1, 1, 0, 0, FALSE, FALSE, FALSE, 0, FALSE
+                     finished, waits, passed_over, resumes, called_back, early_callback, undelivered, held)
+SELECT pk, 0, app_pk, FALSE, 'failed', 1, 1, 0, 0, FALSE, FALSE, FALSE, FALSE, FALSE, FALSE, 0, FALSE
   FROM executions WHERE uid LIKE :pattern"""
 _STATES = """
 INSERT INTO worker_states (execution_pk, worker_id, state) SELECT pk, 0, '{}' FROM executions WHERE uid LIKE :pattern"""
@@ -28,6 +28,9 @@ _CALLS = f"""
 INSERT INTO calls (execution_pk, worker_id, token, step, attempt, retry_count, outcome, answer, items, ended_at)
 {_COUNT} SELECT pk, 0, i, i, 1, 0, 'applied', :answer, 0, ended_at
   FROM executions CROSS JOIN counted WHERE uid LIKE :pattern"""
+_CALLBACKS = f"""
+INSERT INTO callbacks (execution_pk, worker_id, step, fate, received_at, settled_at)
+{_COUNT} SELECT pk, 0, i, 'timed_out', ended_at, ended_at FROM executions CROSS JOIN counted WHERE uid LIKE :pattern"""
 _LINES = f"""
 INSERT INTO log_lines (execution_pk, worker_id, step, line, logged_at)
 {_COUNT} SELECT pk, 0, i, 'a line', ended_at FROM executions CROSS JOIN counted WHERE uid LIKE :pattern"""
@@ -37,7 +40,7 @@ INSERT INTO import_batches (workspace_id, execution_pk, worker_id, step, part, k
 SELECT workspace_id, pk, 0, 0, 0, 'imp_' || uid, NULL, 1, :status, 1, ended_at
   FROM executions WHERE uid LIKE :pattern"""
 
-_PARTS = ("execution_details", "workers", "worker_states", "calls", "log_lines", "import_batches")
+_PARTS = ("execution_details", "workers", "worker_states", "calls", "callbacks", "log_lines", "import_batches")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class Past:
     task_id: str = "app_test_run"
     key: str = ""
     calls: int = 2
+    callbacks: int = 0
     log_lines: int = 1
     batch: str | None = "delivered"
     answer: str = "{}"
@@ -80,6 +84,8 @@ def insert_past(tx: Transaction, past: Past) -> None:
         assert tx.run(sql, pattern=pattern) == past.count
     if past.calls:
         tx.run(_CALLS, count=past.calls, pattern=pattern, answer=past.answer)
+    if past.callbacks:
+        tx.run(_CALLBACKS, count=past.callbacks, pattern=pattern)
     if past.log_lines:
         tx.run(_LINES, count=past.log_lines, pattern=pattern)
     if past.batch is not None:

@@ -85,7 +85,9 @@ async def prune(world: World, retention: Retention, database: Database | None = 
 
 
 async def test_only_what_is_old_enough_and_of_the_status_goes_and_nothing_of_it_is_left(world: World) -> None:
-    old = [Past(f"old-{status}", 3, days=40, status=status) for status in ("succeeded", "failed", "aborted")]
+    old = [
+        Past(f"old-{status}", 3, days=40, status=status, callbacks=2) for status in ("succeeded", "failed", "aborted")
+    ]
     young = [Past(f"young-{status}", 1, days=20, status=status) for status in ("succeeded", "failed", "aborted")]
     await write_past(world, *old, *young)
     retention = Retention({ExecutionStatus.SUCCEEDED: MONTH, ExecutionStatus.FAILED: 3 * MONTH})
@@ -168,7 +170,7 @@ async def test_batches_are_bounded_in_executions_and_in_rows(world: World, monke
 
 async def test_the_pruner_removes_what_a_purge_has_left(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(purging, "ROWS", 10)
-    await write_past(world, Past("many", 1, calls=25))
+    await write_past(world, Past("many", 1, calls=25, callbacks=25))
     wanted = await selection(world, ExecutionStatus.SUCCEEDED)
     [sight] = await sights(world, wanted)
     await world.database.write(purging.remove, wanted, sight, 10)

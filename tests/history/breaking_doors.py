@@ -1,10 +1,11 @@
 """Bad histories about what was promised at the doors: pull tasks, callbacks, the API. I12 to I14."""
 
 from tests.history.breaking import breaks, request
+from tests.history.dump import CallbackRow
 from tests.history.json_lines import digest
 from tests.history.signed_lines import resend
 from tests.history.story import Story
-from tests.history.tales import busy, call_back, called_back, failed_and_retried, pulled, unknown_outcomes
+from tests.history.tales import busy, call_back, called_back, failed_and_retried, pulled, told_twice, unknown_outcomes
 
 
 @breaks("I12")
@@ -82,6 +83,18 @@ def an_accepted_callback_changes_nothing() -> Story:
     story.worker("e1", 0).status = "awaiting"
     call_back(story, "ok", page=1)
     return story
+
+
+@breaks("I13")
+def a_callback_that_was_kept_is_forgotten() -> Story:
+    story = called_back()
+    story.dump.callbacks.append(CallbackRow(story.execution("e1").pk, 0, 0, "kept"))
+    return story
+
+
+@breaks("I13")
+def a_callback_is_told_again_though_there_was_no_error() -> Story:
+    return told_twice(is_error=False)
 
 
 @breaks("I14")

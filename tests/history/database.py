@@ -10,7 +10,19 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from tests.history.dump import NOBODY, App, Batch, CallRow, Dump, Execution, Occurrence, Schedule, Seed, Worker
+from tests.history.dump import (
+    NOBODY,
+    App,
+    Batch,
+    CallbackRow,
+    CallRow,
+    Dump,
+    Execution,
+    Occurrence,
+    Schedule,
+    Seed,
+    Worker,
+)
 from tests.history.json_lines import digest, digests, object_in
 
 Rows = Callable[[LiteralString], Iterator[tuple[Any, ...]]]
@@ -39,6 +51,7 @@ _COLLECTED_KEYS = "SELECT key FROM collected_batches"
 _OCCURRENCES = """
 SELECT task_pk, slot_at, outcome, execution_pk, note FROM occurrences ORDER BY task_pk, slot_at"""
 _SCHEDULES = "SELECT task_pk, anchor_at, next_slot_at, due_at, definition FROM schedules"
+_CALLBACKS = "SELECT execution_pk, worker_id, step, fate FROM callbacks"
 _TASKS = "SELECT pk, id FROM tasks"
 
 
@@ -55,6 +68,7 @@ def opened_dump(url: str) -> Iterator[Dump]:
             collected=_collected(rows),
             occurrences=[Occurrence(*row) for row in rows(_OCCURRENCES)],
             schedules=[_schedule(*row) for row in rows(_SCHEDULES)],
+            callbacks=[CallbackRow(*row) for row in rows(_CALLBACKS)],
             calls=(_call(*row) for row in rows(_CALLS)),
         )
 
@@ -119,7 +133,10 @@ def _seeds(input_: str, beginning: str | None) -> Mapping[int, Seed]:
     if beginning is None:
         return {0: Seed(digest(json.loads(input_)))}
     kept = json.loads(beginning)["seeds"]
-    return {int(worker_id): Seed(digest(seed["state"]), seed["rests"]) for worker_id, seed in kept.items()}
+    return {
+        int(worker_id): Seed(digest(seed["state"]), seed["rests"], seed.get("callback") is not None)
+        for worker_id, seed in kept.items()
+    }
 
 
 def _worker(pk: int, id_: int, status: str, step: int, token: int, undelivered: int, state: str | None) -> Worker:

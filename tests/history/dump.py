@@ -14,10 +14,14 @@ NOBODY: Mapping[int, int] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """What a worker began with when its execution was launched. `rests`: ready, waiting or done."""
+    """What a worker began with when its execution was launched. `rests`: ready, waiting or done.
+
+    `is_called_back`: it is to be told of a callback from the execution that it goes on from.
+    """
 
     state: bytes
     rests: str = "ready"
+    is_called_back: bool = False
 
 
 @dataclass(slots=True)
@@ -68,6 +72,16 @@ class CallRow:
     answer: Json | None = None
     items: int = 0
     spawned: Mapping[int, int] = field(default_factory=lambda: NOBODY)
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackRow:
+    """What became of the callback of an await: kept, applied, unused or timed_out."""
+
+    execution_pk: int
+    worker_id: int
+    step: int
+    fate: str
 
 
 @dataclass(slots=True)
@@ -132,4 +146,5 @@ class Dump:
     collected: dict[str, bytes] = field(default_factory=dict)
     occurrences: list[Occurrence] = field(default_factory=list)
     schedules: list[Schedule] = field(default_factory=list)
+    callbacks: list[CallbackRow] = field(default_factory=list)
     calls: Iterable[CallRow] = ()

@@ -31,12 +31,14 @@ class Mutation:
 class Effects:
     """An answer's effects. States and items are digests; `mark` is what the app put into `witness`.
 
-    `settles`: a plain `is_done`, after which the worker is done. `parks`: it awaits a callback.
+    `settles`: a plain `is_done`, after which the worker is done. `parks`: it awaits a callback. `errs`: the same turn
+    is to be tried again.
     """
 
     mark: Any
     settles: bool
     fails: bool
+    errs: bool
     parks: bool
     waits: bool
     state: bytes | None
@@ -80,6 +82,7 @@ def _read(document: Json) -> Effects:
         mark=document.get("witness"),
         settles=is_done and not is_error,
         fails=is_done and is_error,
+        errs=is_error and not is_done,
         parks=not is_error and bool(document.get("await_callback")),
         waits=not is_error and bool(document.get("wait_for_workers")),
         state=None if state is None else digest(state),

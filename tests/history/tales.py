@@ -228,6 +228,23 @@ def called_back() -> Story:
     return story
 
 
+@tale
+def told_again_after_an_error() -> Story:
+    """A step that was told of a callback ends in an error: the next one is told of it again."""
+    return told_twice(is_error=True)
+
+
+def told_twice(*, is_error: bool) -> Story:
+    story = Story()
+    story.launch("e1")
+    story.step("e1", 0, await_callback={"resume": True})
+    call_back(story, "ok", page=1)
+    for answer in ({"is_error": is_error}, {"is_done": True}):
+        asked = story.ask("e1", 0, callback={"status": "SUCCESS", "output": {"page": 1}})
+        story.apply(asked, story.answer(asked, answer))
+    return story
+
+
 def call_back(story: Story, outcome: str, **output: Any) -> None:
     wait = {"execution_id": "e1", "worker_id": 0, "step": 0}
     story.client("callback", {**wait, "status": "SUCCESS", "output": output}, outcome)

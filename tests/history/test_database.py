@@ -11,11 +11,16 @@ import pytest
 
 from tests.history.__main__ import main
 from tests.history.database import opened_dump
-from tests.history.dump import App, Batch, CallRow, Execution, Occurrence, Schedule, Seed, Worker
+from tests.history.dump import App, Batch, CallbackRow, CallRow, Execution, Occurrence, Schedule, Seed, Worker
 from tests.history.json_lines import digest, digests
 
 MINUTE = 60_000_000
-BEGINNING = {"seeds": {"0": {"state": {"n": 1}, "rests": "ready"}, "3": {"state": {}, "rests": "done"}}}
+BEGINNING = {
+    "seeds": {
+        "0": {"state": {"n": 1}, "rests": "ready"},
+        "3": {"state": {}, "rests": "done", "callback": {"status": "SUCCESS"}},
+    }
+}
 ROWS: dict[str, list[dict[str, Any]]] = {
     "executions": [
         {
@@ -80,6 +85,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
             "definition": '{"interval_secs": 60}',
         }
     ],
+    "callbacks": [{"execution_pk": 1, "worker_id": 0, "step": 0, "fate": "unused"}],
     "tasks": [{"pk": 1, "id": "app_till_print"}],
 }
 
@@ -103,7 +109,7 @@ def test_every_table_becomes_plain_values(database: Path) -> None:
         calls = list(dump.calls)
     execution = Execution(1, "default", "e1", 1, 1, "succeeded", attempt=2, ended_at=9, is_scheduled=True)
     execution.input = digest({"n": 1})
-    execution.seeds = {0: Seed(digest({"n": 1})), 3: Seed(digest({}), "done")}
+    execution.seeds = {0: Seed(digest({"n": 1})), 3: Seed(digest({}), "done", is_called_back=True)}
     assert dump.executions == {1: execution}
     assert dump.workers == {(1, 0): Worker(1, 0, "done", 1, 4, 0, digest({"n": 2}))}
     assert calls == [CallRow(1, 0, 4, 0, 2, "applied", {"is_done": True}, 2, {3: 7})]
@@ -113,6 +119,7 @@ def test_every_table_becomes_plain_values(database: Path) -> None:
     assert dump.collected == {"imp_0": digest({"kind": "z"})}
     assert dump.occurrences == [Occurrence(1, MINUTE, "launched", 1, None)]
     assert dump.schedules == [Schedule(1, 0, 2 * MINUTE, 2 * MINUTE + 1, MINUTE)]
+    assert dump.callbacks == [CallbackRow(1, 0, 0, "unused")]
     assert dump.tasks == {1: "app_till_print"}
 
 

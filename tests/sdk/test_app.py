@@ -111,8 +111,8 @@ async def test_retry_and_fail_are_no_accidents_to_be_logged(caplog: pytest.LogCa
 @pytest.mark.parametrize(
     ("result", "message"),
     [
-        (None, "TypeError: the task returned NoneType, not Done, Continue, Retry or Fail"),
-        ("done", "TypeError: the task returned str, not Done, Continue, Retry or Fail"),
+        (None, "TypeError: the task returned NoneType, not Done, Continue, Await, Retry or Fail"),
+        ("done", "TypeError: the task returned str, not Done, Continue, Await, Retry or Fail"),
         (Continue(state=[1]), "TypeError: the worker's state is a list, not a model or an object"),  # type: ignore[arg-type]
         (Done(output={"n": float("nan")}), "JsonError: $.output.n: a number that is not finite"),
         (

@@ -10,7 +10,7 @@ import pytest
 import respx
 
 import app_sdk
-from app_sdk import Client, ConflictError, OrchestratorError, UnreachableError, WaitTimeoutError
+from app_sdk import ApiError, Client, ConflictError, OrchestratorError, UnreachableError, WaitTimeoutError
 
 URL = "http://127.0.0.1:8000"
 RUNNING = {"id": "e1", "number": 7, "task_id": "app_x_import", "status": "running"}
@@ -276,3 +276,19 @@ def test_a_conflict_tells_about_the_running_one(client: Client) -> None:
 def test_a_state_that_is_no_json_is_not_sent(client: Client) -> None:
     with pytest.raises(ValueError, match=r"\$\.state\.n: a number that is not finite"):
         client.launch("app_x_import", {"n": float("nan")})
+
+
+@respx.mock
+def test_calling_back_and_setting_a_subtext(client: Client) -> None:
+    task = {"id": "e/1:2", "status": "COMPLETE", "subtext": "ready", "output": {"n": 1}}
+    route = respx.post(f"{URL}/external-events/callback").respond(200, json=task)
+    assert client.call_back("e/1:2:0", output={"n": 1}, logs=["one"], subtext=None) == task
+    assert sent(route) == {"taskId": "e/1:2:0", "status": "SUCCESS", "output": {"n": 1}, "logs": ["one"]}
+    client.call_back("e/1:2", "FAILURE")
+    assert sent(route) == {"taskId": "e/1:2", "status": "FAILURE"}
+    route.respond(410, json={"detail": "the callback came too late"})
+    with pytest.raises(ApiError, match="too late"):
+        client.call_back("e/1:2")
+    line = respx.put(f"{URL}/v1/event-workflow-tasks/e%2F1%3A2").respond(200, json=task)
+    assert client.set_subtext("e/1:2", "ready") == task
+    assert sent(line) == {"subtext": "ready"}

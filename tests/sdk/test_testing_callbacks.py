@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app_sdk import App, Context, Continue, Done, Retry
+from app_sdk import App, Await, Context, Continue, Done, Retry
 from app_sdk.testing import TaskRun, run_task
 from tests.sdk.calls import app_with
 
@@ -128,3 +128,40 @@ def test_a_retry_does_not_call_a_worker_that_was_called_back() -> None:
     run.retry()
     run.finish()
     assert [call.worker_id for call in run.calls] == [0, 1, 1]
+
+
+def test_a_task_may_return_that_it_awaits() -> None:
+    def task(ctx: Context) -> Done | Await:
+        if ctx.callback is None:
+            ctx.state["asked"] = True
+            return Await("asked", timedelta(minutes=1), resume=True, output={"n": 1, "own": True})
+        return Done(f"{ctx.callback.subtext}: {ctx.callback.output['n']}")
+
+    run = run_task(app_with(task), "import")
+    assert (run.workers[0].status, run.workers[0].due_at) == ("awaiting", timedelta(minutes=1))
+    assert (run.workers[0].state, run.message) == ({"asked": True}, "asked")
+    run.callback(output={"n": 2}, subtext="ready")
+    assert run.subtext == "ready"
+    assert (run.finish().status, run.message) == ("succeeded", "ready: 2")
+    assert run.output == {"n": 2, "own": True}
+
+
+def test_a_failure_says_why() -> None:
+    run = run_task(app_with(lambda ctx: Await(state={"n": 1})), "import")
+    assert run.workers[0].due_at == timedelta(hours=24)
+    run.callback(status="FAILURE", subtext="no disk left")
+    assert (run.status, run.message) == ("failed", "worker 0: the callback reported a failure: no disk left")
+    assert run.workers[0].state == {"n": 1}
+
+
+@pytest.mark.parametrize("rest", ["await_callback", "wait_for_workers"])
+def test_a_turn_rests_for_one_thing(rest: str) -> None:
+    def task(ctx: Context) -> Await:
+        getattr(ctx, rest)()
+        return Await()
+
+    app = App("app_x", "X")
+    app.task("import", retry={"max_retries": 0})(task)
+    run = run_task(app, "import")
+    assert run.status == "failed"
+    assert f"the task called {rest} and returned Await" in (run.message or "")

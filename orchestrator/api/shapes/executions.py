@@ -113,6 +113,7 @@ class Worker(Shown):
     progress: Progress | None
     undelivered_batches: int
     refused: str | None
+    subtext: str | None
 
 
 class Totals(Shown):
@@ -145,6 +146,7 @@ class ExecutionWithWorkers(Execution):
                             "progress": {"current": 3, "total": 12, "unit": "pages"},
                             "undelivered_batches": 0,
                             "refused": None,
+                            "subtext": None,
                         }
                     ],
                     "totals": {"calls": 3, "retries": 0, "items": 750, "delivered_items": 500},
@@ -215,6 +217,7 @@ def _worker(view: WorkerView) -> dict[str, Any]:
         "progress": raw(view.progress),
         "undelivered_batches": view.undelivered_batches,
         "refused": view.refused,
+        "subtext": view.subtext,
     }
 
 

@@ -16,7 +16,8 @@ def reflected_once(history: History) -> Iterator[Finding]:
     """I13: a callback that was acknowledged is reflected once, and nothing that nobody has sent.
 
     Two different ones are not both acknowledged for one wait. The next step of the worker carries it, or the worker
-    has ended by it; no other step does.
+    has ended by it; a step that follows an error carries it again, and no other step does. One that was kept for an
+    answer is used, or told unused, when that answer comes.
     """
     sent: dict[Await, list[ClientCall]] = defaultdict(list)
     for call in history.clients.of("callback"):
@@ -32,6 +33,13 @@ def reflected_once(history: History) -> Iterator[Finding]:
             if fault is not None:
                 yield Finding("I13", f"{_named(wait)}: {fault}")
     yield from _carried(history, sent)
+    for row in history.dump.callbacks:
+        worker = history.dump.workers.get((row.execution_pk, row.worker_id))
+        if row.fate == "kept" and worker is not None and worker.step > row.step:
+            lane = (row.execution_pk, row.worker_id)
+            yield Finding(
+                "I13", f"{history.name(lane)}: what was kept for step {row.step} was forgotten with its answer"
+            )
 
 
 def _reflection(history: History, wait: Await, accepted: bytes) -> str | None:
@@ -52,13 +60,28 @@ def _carried(history: History, sent: dict[Await, list[ClientCall]]) -> Iterator[
     for step, attempt in history.app.attempts():
         if attempt.callback is None or not history.clients.is_given:
             continue
-        calls = sent.get(_wait_before(step), [])
+        wait = _wait_before(history, step)
+        if wait is None:
+            continue
+        calls = sent.get(wait, [])
         if not any(callback_digest(call.asked) == attempt.callback for call in calls):
             yield Finding("I13", f"{step} carried a callback that nobody has sent for the step before it")
 
 
-def _wait_before(step: StepId) -> Await:
-    return step.execution, step.worker, step.step - 1
+def _wait_before(history: History, step: StepId) -> Await | None:
+    """The await whose callback this step may be told of; None for one in an execution that this one goes on from."""
+    before = step.step - 1
+    while before >= 0 and _erred(history, step._replace(step=before)):
+        before -= 1
+    execution = history.by_id.get(step.execution)
+    seed = None if execution is None else (execution.seeds or {}).get(step.worker)
+    return None if before < 0 and seed is not None and seed.is_called_back else (step.execution, step.worker, before)
+
+
+def _erred(history: History, step: StepId) -> bool:
+    """Whether an answer to this step asked to try the same turn again."""
+    talk = history.app.talks.get(step)
+    return talk is not None and any(one.answer is not None and one.answer.errs for one in talk.attempts)
 
 
 def _named(wait: Await) -> str:

@@ -36,6 +36,11 @@ def test_what_a_callback_means(succeeded: bool, resume: bool, meaning: object) -
     assert of_callback(succeeded=succeeded, resume=resume, now=LATER) == meaning
 
 
+def test_a_failure_is_told_with_its_reason() -> None:
+    meaning = of_callback(succeeded=False, resume=True, now=LATER, reason="no disk left")
+    assert meaning == Fail("the callback reported a failure: no disk left")
+
+
 def test_a_callback_ends_the_worker_and_with_the_last_one_the_execution() -> None:
     execution = awaiting()
     execution.take_callback(0, Finish(), LATER)

@@ -33,12 +33,31 @@ STORAGE = {
     "import_batches": VACUUM,
     "execution_details": VACUUM,
     "calls": VACUUM,
+    "callbacks": VACUUM,
     "log_lines": VACUUM,
     "idempotency_records": VACUUM,
 }
 
 
 def upgrade() -> None:
+    op.create_table(
+        "callbacks",
+        sa.Column(
+            "execution_pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
+        sa.Column("worker_id", sa.Integer(), nullable=False),
+        sa.Column("step", sa.Integer(), nullable=False),
+        sa.Column("fate", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=True),
+        sa.Column("body", sa.Text(), nullable=True),
+        sa.Column(
+            "received_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
+        sa.Column(
+            "settled_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True
+        ),
+        sa.PrimaryKeyConstraint("execution_pk", "worker_id", "step"),
+    )
     op.create_table(
         "calls",
         sa.Column(
@@ -305,6 +324,7 @@ def upgrade() -> None:
         sa.Column("output", sa.Text(), nullable=True),
         sa.Column("message", sa.Text(), nullable=True),
         sa.Column("progress", sa.Text(), nullable=True),
+        sa.Column("subtext", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("execution_pk", "worker_id"),
     )
     op.create_table(
@@ -323,6 +343,10 @@ def upgrade() -> None:
         sa.Column("finished", sa.Boolean(), nullable=False),
         sa.Column("waits", sa.Boolean(), nullable=False),
         sa.Column("passed_over", sa.Boolean(), nullable=False),
+        sa.Column("awaited", sa.Integer(), nullable=True),
+        sa.Column("resumes", sa.Boolean(), nullable=False),
+        sa.Column("called_back", sa.Boolean(), nullable=False),
+        sa.Column("early_callback", sa.Boolean(), nullable=False),
         sa.Column("undelivered", sa.Integer(), nullable=False),
         sa.Column("held", sa.Boolean(), nullable=False),
         sa.Column("pull", sa.Boolean(), nullable=False),
@@ -703,3 +727,4 @@ def downgrade() -> None:
     op.drop_table("collected_items")
     op.drop_table("collected_batches")
     op.drop_table("calls")
+    op.drop_table("callbacks")

@@ -1,0 +1,1 @@
+"""Files are zipped by a service that takes its time, and calls back when it is done."""
