@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
 from orchestrator.domain.errors import Conflict, DatabaseBusy, DatabaseUnavailable
-from orchestrator.store import tables, tables_records
+from orchestrator.store import tables, tables_events, tables_records
 from orchestrator.store.database import (
     DRIVER_ERRORS,
     DatabaseOptions,
@@ -31,7 +31,7 @@ from orchestrator.store.dialect import Dialect
 from orchestrator.store.postgresql_connections import APPLICATION_NAME
 from orchestrator.store.transaction import Transaction
 
-FILLED = (tables, tables_records)  # importing them is what fills the metadata
+FILLED = (tables, tables_records, tables_events)  # importing them is what fills the metadata
 LOCK_PATIENCE_SECS = 5
 _DIGEST_BYTES = 16
 _DIGESTS = 2 ** (8 * _DIGEST_BYTES)
