@@ -46,13 +46,18 @@ def _known_timezone(name: str) -> str:
     return name
 
 
-def _http_url(url: str) -> str:
+def is_http_url(url: str) -> bool:
+    """Whether it is a full URL of HTTP, with a host."""
     try:
         parts = urlsplit(url)
         is_http = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
-        is_http = False
-    if not is_http or re.search(r"\s", url):
+        return False
+    return is_http and not re.search(r"\s", url)
+
+
+def _http_url(url: str) -> str:
+    if not is_http_url(url):
         raise ValueError("write a full URL, such as https://app.example.com/webhook")
     return url
 
