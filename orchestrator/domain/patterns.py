@@ -34,16 +34,16 @@ class Pattern:
 
 
 @lru_cache(maxsize=1024)
-def read_pattern(text: str) -> Pattern:
-    """The pattern that a text writes. Raises Invalid."""
+def read_pattern(text: str, field: str = "pattern") -> Pattern:
+    """The pattern that a text writes; `field` is where it was written. Raises Invalid."""
     if not text or len(text) > LONGEST_KEY_BYTES:
-        raise Invalid(f"a pattern has 1 to {LONGEST_KEY_BYTES} characters", field="pattern")
+        raise Invalid(f"a pattern has 1 to {LONGEST_KEY_BYTES} characters", field=field)
     words = tuple(text.split("."))
     for word in words:
         if not _WORD.fullmatch(word):
             raise Invalid(
                 f"{word[:40]!r} is no word of a pattern: write letters, digits, _ and -, or * (one word) or # (any "
                 "number of words) alone, with full stops between",
-                field="pattern",
+                field=field,
             )
     return Pattern(words)

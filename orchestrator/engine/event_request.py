@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from app_sdk.protocol.signing import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, webhook_signature
 from orchestrator.engine.caller import Request
-from orchestrator.store.clock import from_micros
+from orchestrator.service.cloud_events import attributes
 from orchestrator.store.event_deliveries import OutgoingEvent
 
 MAX_ANSWER_BYTES = 64 * 1024
@@ -24,28 +24,16 @@ class EventRequestOptions:
     clock: Callable[[], float]
 
 
-def attributes(event: OutgoingEvent) -> dict[str, str]:
-    """The context attributes of CloudEvents; `sequence` orders the events of a workspace."""
-    return {
-        "specversion": "1.0",
-        "id": event.id,
-        "source": f"urn:orchestrator:workspace:{event.workspace_id}",
-        "type": event.type,
-        "subject": event.subject,
-        "time": from_micros(event.created_at).isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        "sequence": str(event.seq),
-    }
-
-
 def event_request(event: OutgoingEvent, url: str, secret: str, options: EventRequestOptions) -> Request:
     """The POST of one try; each is signed anew, with the event's id."""
     body = event.data.encode()
+    known = attributes(event, event.workspace_id)
     at = int(options.clock())
     headers = {
-        "Content-Type": "application/json",
+        "Content-Type": known.pop("datacontenttype"),
         "Accept-Encoding": "identity",
         "User-Agent": options.user_agent,
-        **{f"ce-{name}": quote(value, safe=_AS_IT_IS) for name, value in attributes(event).items()},
+        **{f"ce-{name}": quote(value, safe=_AS_IT_IS) for name, value in known.items()},
         ID_HEADER: event.id,
         TIMESTAMP_HEADER: str(at),
         SIGNATURE_HEADER: webhook_signature(secret, event.id, at, body),

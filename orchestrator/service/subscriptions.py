@@ -61,9 +61,9 @@ class Replayed:
 
 def create(tx: Transaction, vault: Vault, order: SubscriptionOrder) -> tuple[SubscriptionView, str]:
     """Make a subscription; returns it with its secret, which is told once. Raises Invalid."""
-    read_pattern(order.pattern)
+    read_pattern(order.pattern, "$.pattern")
     if not is_http_url(order.target_url) or "@" in order.target_url.partition("://")[2].partition("/")[0]:
-        raise Invalid("write a full URL without a user name, such as https://example.com/events", field="target_url")
+        raise Invalid("write a full URL without a user name, such as https://example.com/events", field="$.target_url")
     plain = generate_secret() if order.secret is None else _checked(order.secret)
     id_ = f"sub_{secrets.token_hex(10)}"
     row = {
@@ -94,9 +94,14 @@ def listed(tx: Transaction, workspace_id: str, page: Page) -> Slice[Subscription
     return cut(found, page, "subscriptions", lambda one: (one.pk,))
 
 
+def pending(tx: Transaction, subscription: SubscriptionView) -> int:
+    """How many events it is still to be sent."""
+    return event_deliveries.pending(tx, subscription.pk)
+
+
 def set_pattern(tx: Transaction, workspace_id: str, id_: str, pattern: str) -> None:
     """Want other events from now on; what is noted stays. Raises NotFound, Invalid."""
-    read_pattern(pattern)
+    read_pattern(pattern, "$.pattern")
     statements.set_pattern(tx, get(tx, workspace_id, id_).pk, pattern, to_micros(tx.now()))
 
 
@@ -181,5 +186,5 @@ def _checked(secret: str) -> str:
     except (binascii.Error, ValueError):
         key = b""
     if not secret.startswith(SECRET_PREFIX) or len(key) not in _KEY_BYTES:
-        raise Invalid(f"write {SECRET_PREFIX} and 24 to 64 bytes in base64, or leave it out", field="secret")
+        raise Invalid(f"write {SECRET_PREFIX} and 24 to 64 bytes in base64, or leave it out", field="$.secret")
     return secret
