@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import orjson
 
+from app_sdk.protocol.event_pattern import LONGEST_KEY_BYTES
 from orchestrator.domain.states import ExecutionStatus
 
-LONGEST_KEY_BYTES = 255
 _PREFIX = "core.task."
 _LONGEST_NAME = LONGEST_KEY_BYTES - len(_PREFIX) - len(".success.v1")
 _NOT_IN_A_KEY = re.compile(r"[^A-Za-z0-9_.-]")

@@ -1,15 +1,13 @@
 """Patterns of routing keys, as topic exchanges of AMQP know them: `*` is one word, `#` any number of words, or none."""
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from app_sdk.protocol.event_pattern import pattern_problem
 from orchestrator.domain.errors import Invalid
-from orchestrator.domain.events import LONGEST_KEY_BYTES
 
 ONE_WORD = "*"
 ANY_WORDS = "#"
-_WORD = re.compile(r"[A-Za-z0-9_-]*|[*#]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +34,7 @@ class Pattern:
 @lru_cache(maxsize=1024)
 def read_pattern(text: str, field: str = "pattern") -> Pattern:
     """The pattern that a text writes; `field` is where it was written. Raises Invalid."""
-    if not text or len(text) > LONGEST_KEY_BYTES:
-        raise Invalid(f"a pattern has 1 to {LONGEST_KEY_BYTES} characters", field=field)
-    words = tuple(text.split("."))
-    for word in words:
-        if not _WORD.fullmatch(word):
-            raise Invalid(
-                f"{word[:40]!r} is no word of a pattern: write letters, digits, _ and -, or * (one word) or # (any "
-                "number of words) alone, with full stops between",
-                field=field,
-            )
-    return Pattern(words)
+    problem = pattern_problem(text)
+    if problem is not None:
+        raise Invalid(problem, field=field)
+    return Pattern(tuple(text.split(".")))

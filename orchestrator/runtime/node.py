@@ -66,7 +66,12 @@ class Node:
             delivered=self._delivered,
         )
         self.event_deliverer = EventDeliverer(
-            database, vault, self._event_caller, node_options.event_deliverer_options(settings, poll)
+            database,
+            self.definitions,
+            vault,
+            self._event_caller,
+            node_options.event_deliverer_options(settings, poll),
+            launched=self._made_due,
         )
         self.publisher = Publisher(database, self.event_deliverer.wake, poll)
         self.timekeeper = Timekeeper(database, self.definitions, self.dispatcher.wake, poll, watches_leases=is_shared)

@@ -15,6 +15,7 @@ from orchestrator.engine.dispatcher import DispatcherOptions
 from orchestrator.engine.event_deliverer import EventDelivererOptions
 from orchestrator.engine.event_request import EventRequestOptions
 from orchestrator.engine.request import RequestOptions
+from orchestrator.runtime.identifiers import new_id
 from orchestrator.settings import Settings
 
 # A collector that is back is noticed within a minute; what waits for it are whole executions.
@@ -110,7 +111,7 @@ def event_deliverer_options(settings: Settings, poll: timedelta) -> EventDeliver
         user_agent=USER_AGENT,
         clock=time.time,
     )
-    return EventDelivererOptions(settings.engine.event_concurrency, request, poll)
+    return EventDelivererOptions(settings.engine.event_concurrency, request, limits_of(settings), new_id, poll)
 
 
 def dispatcher_options(settings: Settings, identity: str, poll: timedelta) -> DispatcherOptions:

@@ -21,11 +21,18 @@ _SHOWN_CHARS = 500
 
 
 @dataclass(frozen=True, slots=True)
+class NotLaunched:
+    """The event could not launch its task now, for what the message says."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
     """What became of a try; `jitter` in [-1, 1] moves the wait before the next one."""
 
     event: OutgoingEvent
-    outcome: Response | NoResponse
+    outcome: Response | NoResponse | NotLaunched
     jitter: float
 
     @property
@@ -43,7 +50,7 @@ class Sent:
 
     @property
     def words(self) -> str:
-        return self.outcome.message if isinstance(self.outcome, NoResponse) else str(self.outcome)
+        return str(self.outcome) if isinstance(self.outcome, Response) else self.outcome.message
 
     def row(self, **more: Any) -> dict[str, Any]:
         key = {"subscription_pk": self.event.subscription_pk, "event_pk": self.event.event_pk}

@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 
 from orchestrator.domain.patterns import read_pattern
+from orchestrator.domain.subscriptions import SubscriptionKind
 from orchestrator.store import event_deliveries, events, subscriptions
 from orchestrator.store.clock import to_micros
+from orchestrator.store.events import Unnumbered
+from orchestrator.store.subscriptions import Wanted
 from orchestrator.store.transaction import Transaction
 
 BATCH = 500
@@ -40,7 +43,15 @@ def publish(tx: Transaction) -> Published:
         {"subscription_pk": subscription.pk, "event_pk": one.pk, "now": now}
         for one in found
         for subscription in wanted
-        if subscription.workspace_id == one.workspace_id and read_pattern(subscription.pattern).matches(one.type)
+        if _wants(subscription, one)
     ]
     event_deliveries.put(tx, deliveries)
     return Published(len(found), len(deliveries))
+
+
+def _wants(subscription: Wanted, event: Unnumbered) -> bool:
+    if subscription.workspace_id != event.workspace_id:
+        return False
+    if event.is_follow_up and subscription.kind == SubscriptionKind.TASK:
+        return False
+    return read_pattern(subscription.pattern).matches(event.type)

@@ -3,12 +3,13 @@
 import base64
 import binascii
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app_sdk.protocol.manifest import is_http_url
 from app_sdk.protocol.signing import SECRET_PREFIX, generate_secret
-from orchestrator.domain.errors import Invalid, NotFound
+from orchestrator.domain.errors import Conflict, Invalid, NotFound
 from orchestrator.domain.patterns import read_pattern
 from orchestrator.domain.subscriptions import Standing, SubscriptionKind, SubscriptionStatus
 from orchestrator.service.paging import Page, Slice, cut
@@ -65,7 +66,7 @@ def create(tx: Transaction, vault: Vault, order: SubscriptionOrder) -> tuple[Sub
     if not is_http_url(order.target_url) or "@" in order.target_url.partition("://")[2].partition("/")[0]:
         raise Invalid("write a full URL without a user name, such as https://example.com/events", field="$.target_url")
     plain = generate_secret() if order.secret is None else _checked(order.secret)
-    id_ = f"sub_{secrets.token_hex(10)}"
+    id_ = _new_id()
     row = {
         "id": id_,
         "workspace_id": order.workspace_id,
@@ -78,6 +79,27 @@ def create(tx: Transaction, vault: Vault, order: SubscriptionOrder) -> tuple[Sub
     }
     statements.insert(tx, row)
     return get(tx, order.workspace_id, id_), plain
+
+
+def set_of_task(tx: Transaction, workspace_id: str, task_pk: int, patterns: Collection[str]) -> None:
+    """Let events that match launch a task, as its manifest asks; what it no longer asks for ends."""
+    now = to_micros(tx.now())
+    known = statements.of_task(tx, task_pk)
+    for pattern, pk in known.items():
+        if pattern not in patterns:
+            statements.delete(tx, pk, now)
+    for pattern in sorted(set(patterns) - known.keys()):
+        row = {
+            "id": _new_id(),
+            "workspace_id": workspace_id,
+            "kind": SubscriptionKind.TASK.value,
+            "target_url": None,
+            "task_pk": task_pk,
+            "pattern": pattern,
+            "secret_encrypted": None,
+            "now": now,
+        }
+        statements.insert(tx, row)
 
 
 def get(tx: Transaction, workspace_id: str, id_: str) -> SubscriptionView:
@@ -100,9 +122,9 @@ def pending(tx: Transaction, subscription: SubscriptionView) -> int:
 
 
 def set_pattern(tx: Transaction, workspace_id: str, id_: str, pattern: str) -> None:
-    """Want other events from now on; what is noted stays. Raises NotFound, Invalid."""
+    """Want other events from now on; what is noted stays. Raises NotFound, Invalid, Conflict."""
     read_pattern(pattern, "$.pattern")
-    statements.set_pattern(tx, get(tx, workspace_id, id_).pk, pattern, to_micros(tx.now()))
+    statements.set_pattern(tx, _own(tx, workspace_id, id_).pk, pattern, to_micros(tx.now()))
 
 
 def pause(tx: Transaction, workspace_id: str, id_: str, reason: str) -> None:
@@ -118,8 +140,8 @@ def resume(tx: Transaction, workspace_id: str, id_: str) -> None:
 
 
 def delete(tx: Transaction, workspace_id: str, id_: str) -> None:
-    """End a subscription; what it was not told yet, it will not be. Raises NotFound."""
-    statements.delete(tx, get(tx, workspace_id, id_).pk, to_micros(tx.now()))
+    """End a subscription; what it was not told yet, it will not be. Raises NotFound, Conflict."""
+    statements.delete(tx, _own(tx, workspace_id, id_).pk, to_micros(tx.now()))
 
 
 def deliveries(tx: Transaction, workspace_id: str, id_: str, status: str | None, page: Page) -> Slice[DeliveryView]:
@@ -177,6 +199,17 @@ def put_standing(tx: Transaction, pk: int, standing: Standing, now: datetime) ->
             "now": to_micros(now),
         },
     )
+
+
+def _own(tx: Transaction, workspace_id: str, id_: str) -> SubscriptionView:
+    found = get(tx, workspace_id, id_)
+    if found.kind == SubscriptionKind.TASK:
+        raise Conflict(f"{id_} belongs to task {found.task_id}: change on_events in the manifest of its app")
+    return found
+
+
+def _new_id() -> str:
+    return f"sub_{secrets.token_hex(10)}"
 
 
 def _checked(secret: str) -> str:

@@ -35,7 +35,7 @@ SELECT event_pk FROM event_deliveries
 _TAKE = """
 UPDATE event_deliveries SET due_at = :until, tries = tries + 1 WHERE subscription_pk = :pk AND event_pk IN :event_pks"""
 _READ = """
-SELECT d.subscription_pk, d.event_pk, d.tries, s.kind, s.target_url, s.secret_encrypted,
+SELECT d.subscription_pk, d.event_pk, d.tries, s.kind, s.target_url, s.secret_encrypted, s.task_pk,
        e.id, e.workspace_id, e.seq, e.type, e.subject, e.data, e.created_at
   FROM event_deliveries d JOIN subscriptions s ON s.pk = d.subscription_pk JOIN events e ON e.pk = d.event_pk
  WHERE d.subscription_pk = :pk AND d.event_pk IN :event_pks ORDER BY d.event_pk"""
@@ -48,6 +48,7 @@ _KEY = "subscription_pk = :subscription_pk AND event_pk = :event_pk AND status =
 _CLOSE = f"""
 UPDATE event_deliveries SET status = :status, due_at = NULL, message = :message, ended_at = :now
  WHERE {_KEY}"""  # noqa: S608 - a text of ours
+_LOCK = f"SELECT tries FROM event_deliveries WHERE {_KEY} FOR UPDATE"  # noqa: S608 - a text of ours
 _POSTPONE = f"UPDATE event_deliveries SET due_at = :due_at, message = :message WHERE {_KEY}"  # noqa: S608
 _HASTEN = """
 UPDATE event_deliveries SET due_at = :now WHERE subscription_pk = :pk AND status = 'pending' AND due_at > :after"""
@@ -69,6 +70,7 @@ class OutgoingEvent:
     kind: str
     target_url: str | None
     secret_encrypted: str | None
+    task_pk: int | None
     id: str
     workspace_id: str
     seq: int
@@ -134,6 +136,12 @@ def first_due(tx: Transaction) -> int | None:
     """When the next delivery is due, in microseconds; None if none waits."""
     due = [max(due_at, retry_at or 0) for retry_at, due_at in tx.rows(_FIRST_DUE) if due_at is not None]
     return min(due, default=None)
+
+
+def lock(tx: Transaction, event: OutgoingEvent) -> bool:
+    """Whether the delivery is still to be made, and by whoever has taken it as `event`."""
+    found = tx.row(_LOCK, subscription_pk=event.subscription_pk, event_pk=event.event_pk)
+    return found is not None and found[0] == event.tries
 
 
 def close(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:

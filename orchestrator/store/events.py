@@ -9,10 +9,11 @@ from orchestrator.store.transaction import Transaction
 
 # The output is copied within the database, whatever its size. An application's name is anybody's choice.
 _PUBLISH = """
-INSERT INTO events (id, workspace_id, app_pk, type, subject, data, created_at)
+INSERT INTO events (id, workspace_id, app_pk, type, subject, data, is_follow_up, created_at)
 SELECT :id, :workspace_id, a.pk, :type, :subject,
        :before_application || {application} || :before_result
-         || CASE WHEN :has_succeeded THEN coalesce(d.output, 'null') ELSE 'null' END || :after_result, :created_at
+         || CASE WHEN :has_succeeded THEN coalesce(d.output, 'null') ELSE 'null' END || :after_result,
+       coalesce(substr(d.launched_by, 1, 9) = '{{"event":', FALSE), :created_at
   FROM execution_details d JOIN apps a ON a.pk = :app_pk WHERE d.execution_pk = :execution_pk"""
 _APPLICATION = {
     Dialect.SQLITE: "json_quote(coalesce(d.application, a.id))",
@@ -25,7 +26,7 @@ _LOCK_LAST = _LAST + " FOR UPDATE"
 _ENSURE_LAST = "INSERT INTO settings (name, value) VALUES ('last_event', '0') ON CONFLICT (name) DO NOTHING"
 _SET_LAST = "UPDATE settings SET value = :value WHERE name = 'last_event'"
 _HAS_UNNUMBERED = "SELECT 1 FROM events WHERE seq IS NULL LIMIT 1"
-_UNNUMBERED = "SELECT pk, workspace_id, type FROM events WHERE seq IS NULL ORDER BY pk LIMIT :places"
+_UNNUMBERED = "SELECT pk, workspace_id, type, is_follow_up FROM events WHERE seq IS NULL ORDER BY pk LIMIT :places"
 _NUMBER = """
 UPDATE events SET seq = numbered.seq
   FROM (SELECT pk, :last + row_number() OVER (ORDER BY pk) AS seq FROM events WHERE pk IN :pks) AS numbered
@@ -42,6 +43,7 @@ class Unnumbered:
     pk: int
     workspace_id: str
     type: str
+    is_follow_up: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ SELECT s.pk, s.id, s.workspace_id, s.kind, s.target_url, t.id, s.pattern, s.stat
   FROM subscriptions s LEFT JOIN tasks t ON t.pk = s.task_pk
  WHERE s.deleted_at IS NULL AND s.workspace_id = :workspace_id"""
 _PATTERNS = """
-SELECT pk, workspace_id, pattern FROM subscriptions
+SELECT pk, workspace_id, kind, pattern FROM subscriptions
  WHERE deleted_at IS NULL AND status <> 'disabled' AND workspace_id IN :workspace_ids ORDER BY pk"""
+_OF_TASK = "SELECT pattern, pk FROM subscriptions WHERE task_pk = :task_pk AND deleted_at IS NULL"
 _SET_PATTERN = "UPDATE subscriptions SET pattern = :pattern, updated_at = :now WHERE pk = :pk"
 _DELETE = "UPDATE subscriptions SET deleted_at = :now, secret_encrypted = NULL WHERE pk = :pk AND deleted_at IS NULL"
 _LOCK = """
@@ -56,6 +57,7 @@ class Wanted:
 
     pk: int
     workspace_id: str
+    kind: str
     pattern: str
 
 
@@ -77,6 +79,11 @@ def listed(tx: Transaction, workspace_id: str, before: int | None, limit: int) -
 def wanted(tx: Transaction, workspace_ids: Sequence[str]) -> list[Wanted]:
     """The patterns of every subscription for which events are noted."""
     return [Wanted(*row) for row in tx.rows(_PATTERNS, workspace_ids=list(workspace_ids))]
+
+
+def of_task(tx: Transaction, task_pk: int) -> dict[str, int]:
+    """The keys of a task's own subscriptions, by their patterns."""
+    return dict(tx.rows(_OF_TASK, task_pk=task_pk))
 
 
 def set_pattern(tx: Transaction, pk: int, pattern: str, now: int) -> None:

@@ -12,6 +12,7 @@ _DUE = "status = 'pending'"
 class Event(SQLModel, table=True):
     """An end of an execution, written in the transaction that ended it. `type` is its routing key, `data` JSON.
 
+    `is_follow_up`: the execution was itself launched by an event; it launches no other, or there would be no end.
     `seq` is given after that commit, one publisher at a time: who has read up to a number has missed none below it.
     """
 
@@ -29,6 +30,7 @@ class Event(SQLModel, table=True):
     type: str = Field(sa_column=Column(Text, nullable=False))
     subject: str = Field(sa_column=Column(Text, nullable=False))
     data: str = Field(sa_column=Column(Text, nullable=False))
+    is_follow_up: bool = False
     created_at: int = Field(sa_column=big())
 
 

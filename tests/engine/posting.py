@@ -16,17 +16,22 @@ from tests.support.fake_app import FakeApp, Handler, Received, running_app
 from tests.support.world import SECRET, WORKSPACE, World, running_world
 
 _INSERT = """
-INSERT INTO events (id, workspace_id, app_pk, type, subject, data, created_at)
-VALUES (:id, :workspace_id, 1, :type, :subject, :data, :now)"""
+INSERT INTO events (id, workspace_id, app_pk, type, subject, data, is_follow_up, created_at)
+VALUES (:id, :workspace_id, 1, :type, :subject, :data, FALSE, :now)"""
 SUCCESS = "core.task.shop.sync.success.v1"
 FAILURE = "core.task.shop.sync.failure.v1"
 
 
 def insert_events(
-    tx: Transaction, count: int, type_: str = SUCCESS, workspace_id: str = WORKSPACE, prefix: str = "evt"
+    tx: Transaction,
+    count: int,
+    type_: str = SUCCESS,
+    workspace_id: str = WORKSPACE,
+    prefix: str = "evt",
+    data: str = '{"n":1}',
 ) -> None:
     """Events that are committed, and not published."""
-    row = {"workspace_id": workspace_id, "type": type_, "data": '{"n":1}', "now": to_micros(tx.now())}
+    row = {"workspace_id": workspace_id, "type": type_, "data": data, "now": to_micros(tx.now())}
     tx.run_many(
         _INSERT,
         [{**row, "id": f"{prefix}_{workspace_id}_{n}", "subject": f"{prefix}-{n}"} for n in range(count)],

@@ -24,6 +24,7 @@ def sent(at: float = 1_700_000_000.7, **more: Any) -> Any:
         "kind": "http",
         "target_url": URL,
         "secret_encrypted": None,
+        "task_pk": None,
         "id": "evt_0198_1",
         "workspace_id": "acme",
         "seq": 7,

@@ -58,8 +58,8 @@ async def test_many_who_publish_at_once_give_each_number_once(office: PostOffice
 async def test_whoever_has_read_a_number_never_sees_a_lower_one_appear(postgres_url: str) -> None:
     async with open_post_office(postgres_url) as office:
         database = office.world.database
-        slow = """INSERT INTO events (id, workspace_id, app_pk, type, subject, data, created_at)
-                  VALUES ('slow', 'default', 1, 't', 'slow', '{}', 1)"""
+        slow = """INSERT INTO events (id, workspace_id, app_pk, type, subject, data, is_follow_up, created_at)
+                  VALUES ('slow', 'default', 1, 't', 'slow', '{}', FALSE, 1)"""
         with psycopg.connect(postgres_url) as connection:
             # It has the lower key, and is committed last.
             connection.execute(slow)
