@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from orchestrator.runtime.node import Node
-from orchestrator.service import subscriptions
+from orchestrator.service import publishing, subscriptions
 from orchestrator.service.subscriptions import Replay, Replayed, SubscriptionOrder
 from orchestrator.store.clock import to_micros
 from orchestrator.store.subscriptions import SubscriptionView
@@ -65,8 +65,8 @@ class PostOffice:
         await self.publish()
 
     async def publish(self, node: Node | None = None) -> None:
-        while await (node or self.world.node).publisher.tick() is not None:
-            pass
+        while await self.world.database.read(publishing.is_due):
+            await (node or self.world.node).publisher.tick()
 
     async def deliver(self, node: Node | None = None) -> None:
         """Send what is due now, and nothing that becomes due by it."""

@@ -228,6 +228,18 @@ async def test_what_a_node_dies_with_is_sent_by_another(office: PostOffice) -> N
     assert await office.deliveries(id_) == [("delivered", 2, None)]
 
 
+async def test_two_nodes_share_the_deliveries(office: PostOffice) -> None:
+    id_ = await office.subscribe()
+    await office.events(60)
+    async with office.world.another_node(start=False) as other:
+        deliverers = (office.world.node.event_deliverer, other.event_deliverer)
+        while any([await one.tick() == timedelta() for one in deliverers]):
+            for one in deliverers:
+                assert await one.drained(timedelta(seconds=20))
+    assert await office.statuses(id_) == ["delivered"] * 60
+    assert len(office.received) == len(set(office.received)) == 60
+
+
 async def test_what_is_published_is_sent_though_everybody_crashed_in_between(database_url: str) -> None:
     async with open_post_office(database_url) as office:
         id_ = await office.subscribe()

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from orchestrator.domain.errors import Invalid, NotFound
 from orchestrator.domain.retention import Retention
+from orchestrator.engine import publisher
 from orchestrator.service import expiring, publishing, subscriptions
 from orchestrator.service.subscriptions import SubscriptionOrder
 from orchestrator.store import events
@@ -33,6 +34,22 @@ async def test_events_are_numbered_without_gaps_in_the_order_of_their_keys(offic
     assert await office.world.database.write(publishing.publish) == publishing.Published(2, 0)
     assert (await office.numbers())[-2:] == [publishing.BATCH + 8, publishing.BATCH + 9]
     assert await office.world.database.read(events.last) == publishing.BATCH + 9
+
+
+async def test_a_publisher_rests_unless_there_is_much_to_do(
+    office: PostOffice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rest = timedelta(hours=1)
+    monkeypatch.setattr(publisher, "REST", rest)
+    await office.world.database.write(insert_events, publishing.BATCH + 1)
+    tick = office.world.node.publisher.tick
+    assert await tick() == timedelta()
+    assert await tick() is None
+    await office.world.database.write(insert_events, 1, prefix="more")
+    wait = await tick()
+    assert wait is not None
+    assert timedelta() < wait <= rest
+    assert (await office.numbers())[-2:] == [publishing.BATCH + 1, None]
 
 
 async def test_many_who_publish_at_once_give_each_number_once(office: PostOffice) -> None:
