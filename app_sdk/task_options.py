@@ -50,6 +50,7 @@ class TaskOptions(TypedDict, total=False):
     on_worker_failure: Literal["fail", "continue"]
     max_duration: Duration
     is_async: bool
+    on_events: list[str]
 
 
 _AS_THEY_ARE = (
@@ -60,6 +61,7 @@ _AS_THEY_ARE = (
     "delivery",
     "on_worker_failure",
     "is_async",
+    "on_events",
 )
 
 

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app_sdk.protocol.cron import cron_problem
+from app_sdk.protocol.event_pattern import pattern_problem
 from app_sdk.protocol.json_path import json_path
 from app_sdk.protocol.strict_json import JsonError, loads
 
@@ -46,13 +47,18 @@ def _known_timezone(name: str) -> str:
     return name
 
 
-def _http_url(url: str) -> str:
+def is_http_url(url: str) -> bool:
+    """Whether it is a full URL of HTTP, with a host."""
     try:
         parts = urlsplit(url)
         is_http = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
-        is_http = False
-    if not is_http or re.search(r"\s", url):
+        return False
+    return is_http and not re.search(r"\s", url)
+
+
+def _http_url(url: str) -> str:
+    if not is_http_url(url):
         raise ValueError("write a full URL, such as https://app.example.com/webhook")
     return url
 
@@ -63,8 +69,16 @@ def _plain_alias(alias: str) -> str:
     return alias
 
 
+def _event_pattern(pattern: str) -> str:
+    problem = pattern_problem(pattern)
+    if problem:
+        raise ValueError(problem)
+    return pattern
+
+
 HttpUrl = Annotated[str, Field(max_length=2048), AfterValidator(_http_url)]
 Alias = Annotated[str, AfterValidator(_plain_alias)]
+EventPattern = Annotated[str, AfterValidator(_event_pattern)]
 Seconds = Annotated[float, Field(ge=0, le=_TEN_YEARS_SECS, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=_TEN_YEARS_SECS, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
@@ -133,6 +147,7 @@ class TaskManifest(_Manifested):
     max_duration_secs: PositiveSeconds = SEVEN_DAYS_SECS
     transport: Literal["webhook", "pull"] = "webhook"
     is_async: bool = False
+    on_events: list[EventPattern] = Field(default_factory=list, max_length=20)
 
     @property
     def effective_schedule(self) -> ScheduleManifest | None:

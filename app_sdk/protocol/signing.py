@@ -12,7 +12,7 @@ ID_HEADER = "webhook-id"
 TIMESTAMP_HEADER = "webhook-timestamp"
 SIGNATURE_HEADER = "webhook-signature"
 
-_SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, not a secret
+SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, not a secret
 _SECRET_BYTES = 32
 _TIMESTAMP_CHARS = 15
 
@@ -23,7 +23,7 @@ class SignatureError(ValueError):
 
 def generate_secret() -> str:
     """A new random secret in the form of Standard Webhooks."""
-    return _SECRET_PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
 
 
 def rmd_signature(secret: str, body: bytes) -> str:
@@ -95,9 +95,9 @@ def _whole(secret: str) -> bytes:
 
 
 def _standard_key(secret: str) -> bytes:
-    if secret.startswith(_SECRET_PREFIX):
+    if secret.startswith(SECRET_PREFIX):
         try:
-            return base64.b64decode(secret[len(_SECRET_PREFIX) :], validate=True) or _whole(secret)
+            return base64.b64decode(secret[len(SECRET_PREFIX) :], validate=True) or _whole(secret)
         except binascii.Error:
             return _whole(secret)
     return _whole(secret)

@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 from orchestrator import __version__
-from orchestrator.cli import apps, demo, doctor, executions, imports, nodes, tasks, tokens, workspaces
+from orchestrator.cli import (
+    apps,
+    demo,
+    doctor,
+    events,
+    executions,
+    imports,
+    nodes,
+    subscriptions,
+    tasks,
+    tokens,
+    workspaces,
+)
 from orchestrator.cli.groups import RootGroup
 
 app = typer.Typer(
@@ -21,6 +33,8 @@ for name, noun in {
     "task": tasks.app,
     "exec": executions.app,
     "import": imports.app,
+    "subscription": subscriptions.app,
+    "events": events.app,
     "token": tokens.app,
     "workspace": workspaces.app,
     "node": nodes.app,

@@ -97,10 +97,12 @@ class ApiClient:
             if cursor is None or len(found) >= limit:
                 return {"items": found, "next_cursor": cursor}
 
-    def lines(self, *segments: str, query: Query | None = None) -> Iterator[bytes]:
-        """Read an NDJSON document as it comes, in pieces of any length."""
+    def lines(
+        self, *segments: str, query: Query | None = None, accept: str = "application/x-ndjson"
+    ) -> Iterator[bytes]:
+        """Read a document of lines as it comes, in pieces of any length."""
         url = self._address(segments)
-        headers = {"Accept": "application/x-ndjson"}
+        headers = {"Accept": accept}
         try:
             with self._http.stream("GET", url, params=_given(query), headers=headers) as response:
                 if not response.is_success:

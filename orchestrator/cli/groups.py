@@ -10,7 +10,21 @@ from typer.main import get_command
 from orchestrator.cli.failures import CommandError
 from orchestrator.cli.printing import print_error
 
-_ORDER = ("demo", "serve", "app", "task", "exec", "import", "token", "workspace", "node", "db", "doctor")
+_ORDER = (
+    "demo",
+    "serve",
+    "app",
+    "task",
+    "exec",
+    "import",
+    "subscription",
+    "events",
+    "token",
+    "workspace",
+    "node",
+    "db",
+    "doctor",
+)
 
 
 class LateCommand(TyperCommand):

@@ -34,12 +34,14 @@ STATUS_STYLES = {
     "waiting": "yellow",
     "initializing": "yellow",
     "stopped": "yellow",
+    "paused": "yellow",
     "warning": "yellow",
     "fenced": "yellow",
     "lost": "yellow",
     "failed": "red",
     "refused": "red",
     "aborted": "red",
+    "disabled": "red",
 }
 
 

@@ -20,6 +20,7 @@ _LISTS = {
     "import-batches": "orchestrator import list",
     "tasks": "orchestrator task list",
     "tokens": "orchestrator token list",
+    "subscriptions": "orchestrator subscription list",
     "workspaces": "orchestrator workspace list",
 }
 

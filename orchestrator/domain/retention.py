@@ -18,4 +18,5 @@ class Retention:
 
     executions: Mapping[ExecutionStatus, timedelta] = field(default_factory=dict)
     occurrences: timedelta | None = None
+    events: timedelta | None = None
     collected_items: timedelta | None = None

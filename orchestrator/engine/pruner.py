@@ -42,7 +42,7 @@ class Pruner(Loop):
 
     async def _all(self) -> AsyncIterator[None]:
         """Each step is one transaction that writes, or a look."""
-        for chore in (self._left_records, self._executions, self._records, self._definitions):
+        for chore in (self._left_records, self._executions, self._records, self._events, self._definitions):
             async for _ in chore():
                 yield
         while await self._database.tend():
@@ -91,6 +91,13 @@ class Pruner(Loop):
             while age is not None and await self._database.write(forget, age) == expiring.ROWS:
                 yield
         while await self._database.write(expiring.forget_requests) == expiring.ROWS:
+            yield
+
+    async def _events(self) -> AsyncIterator[None]:
+        age = self._retention.events
+        while age is not None and await self._database.write(expiring.forget_events, age):
+            yield
+        while await self._database.write(expiring.forget_subscription):
             yield
 
     async def _definitions(self) -> AsyncIterator[None]:

@@ -9,8 +9,10 @@ from datetime import timedelta
 from orchestrator import __version__
 from orchestrator.engine.deliverer import Deliverer
 from orchestrator.engine.dispatcher import Dispatcher, Outlets
+from orchestrator.engine.event_deliverer import EventDeliverer
 from orchestrator.engine.loop import Loop
 from orchestrator.engine.pruner import Pruner
+from orchestrator.engine.publisher import Publisher
 from orchestrator.engine.registrar import Registrar
 from orchestrator.engine.scheduler import Scheduler
 from orchestrator.engine.timekeeper import Timekeeper
@@ -46,6 +48,7 @@ class Node:
         poll = timedelta(seconds=settings.engine.poll_interval_secs)
         self._caller = node_options.caller(settings)
         self._collector_caller = node_options.collector_caller(settings)
+        self._event_caller = node_options.event_caller(settings)
         self.dispatcher = Dispatcher(
             database,
             self.definitions,
@@ -62,6 +65,15 @@ class Node:
             node_options.deliverer_options(settings, self.identity, addresses, poll),
             delivered=self._delivered,
         )
+        self.event_deliverer = EventDeliverer(
+            database,
+            self.definitions,
+            vault,
+            self._event_caller,
+            node_options.event_deliverer_options(settings, poll),
+            launched=self._made_due,
+        )
+        self.publisher = Publisher(database, self.event_deliverer.wake, poll)
         self.timekeeper = Timekeeper(database, self.definitions, self.dispatcher.wake, poll, watches_leases=is_shared)
         self.scheduler = Scheduler(database, self.definitions, new_id, self._made_due, poll)
         self.pruner = Pruner(database, node_options.retention_of(settings))
@@ -77,7 +89,7 @@ class Node:
         self.listener = _listener(settings, database, self._wake_loops)
         self._loops = self._engine_loops() if settings.server.role != "api" else ()
         self.dispatcher.connect(
-            Outlets(batches=self.deliverer.wake, freed_groups=self.timekeeper.wake, left_over=self.notifier.ring)
+            Outlets(batches=self.deliverer.wake, freed_groups=self._freed, left_over=self.notifier.ring)
         )
 
     async def start(self) -> None:
@@ -103,11 +115,12 @@ class Node:
         if self.listener is not None:
             await self.listener.stop()
         await asyncio.gather(*(loop.stop() for loop in self._loops))
-        is_done = all(await asyncio.gather(self.dispatcher.drained(within), self.deliverer.drained(within)))
-        await self._caller.close()
-        await self._collector_caller.close()
+        senders = (self.dispatcher, self.deliverer, self.event_deliverer)
+        is_done = all(await asyncio.gather(*(sender.drained(within) for sender in senders)))
+        for caller in (self._caller, self._collector_caller, self._event_caller):
+            await caller.close()
         # What was cut off ends now, as lost: it is recorded, and due again at once.
-        await asyncio.gather(self.dispatcher.drained(LAST_COMMITS), self.deliverer.drained(LAST_COMMITS))
+        await asyncio.gather(*(sender.drained(LAST_COMMITS) for sender in senders))
         await self._leave()
         return is_done
 
@@ -118,11 +131,18 @@ class Node:
         await self.registrar.leave()
 
     def _engine_loops(self) -> tuple[Loop, ...]:
-        return self.dispatcher, self.deliverer, self.timekeeper, self.scheduler, self.pruner
+        worked = self.dispatcher, self.deliverer, self.timekeeper, self.scheduler, self.pruner
+        return *worked, self.publisher, self.event_deliverer
 
     def _wake_loops(self) -> None:
-        for loop in (self.dispatcher, self.deliverer, self.timekeeper, self.scheduler):
+        loops = self.dispatcher, self.deliverer, self.timekeeper, self.scheduler
+        for loop in (*loops, self.publisher, self.event_deliverer):
             loop.wake()
+
+    def _freed(self) -> None:
+        """Executions have ended: others may begin, and it is to be told."""
+        self.timekeeper.wake()
+        self.publisher.wake()
 
     def _made_due(self) -> None:
         self.dispatcher.wake()
@@ -131,7 +151,7 @@ class Node:
     def _delivered(self) -> None:
         self.dispatcher.wake()
         self.deliverer.wake()
-        self.timekeeper.wake()
+        self._freed()
 
 
 def _facts(settings: Settings, addresses: Addresses) -> NodeFacts:

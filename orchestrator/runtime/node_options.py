@@ -12,7 +12,10 @@ from orchestrator.domain.states import ExecutionStatus
 from orchestrator.engine.caller import Caller, CallerOptions, open_caller
 from orchestrator.engine.deliverer import DelivererOptions
 from orchestrator.engine.dispatcher import DispatcherOptions
+from orchestrator.engine.event_deliverer import EventDelivererOptions
+from orchestrator.engine.event_request import EventRequestOptions
 from orchestrator.engine.request import RequestOptions
+from orchestrator.runtime.identifiers import new_id
 from orchestrator.service.callback_urls import CallbackSigner
 from orchestrator.service.vault import Vault
 from orchestrator.settings import Settings
@@ -63,6 +66,7 @@ def retention_of(settings: Settings) -> Retention:
     return Retention(
         executions={status: age for status, age in executions.items() if age is not None},
         occurrences=_days(asked.occurrences_days),
+        events=_days(asked.events_days),
         collected_items=_days(asked.collected_items_days),
     )
 
@@ -88,6 +92,28 @@ def collector_caller(settings: Settings) -> Caller:
     # The collector's address is the operator's own word, and the built-in one is this very server; an app's is not.
     options = CallerOptions(max_connections=settings.engine.import_concurrency, allow_private_addresses=True)
     return open_caller(options, clock=time.time)
+
+
+def event_caller(settings: Settings) -> Caller:
+    """The one that brings events to subscribers, whose addresses are guarded as those of apps are."""
+    return open_caller(
+        CallerOptions(
+            max_connections=settings.engine.event_concurrency,
+            allow_private_addresses=settings.private_addresses_allowed,
+            allowed_hosts=settings.webhook.allowed_hosts,
+        ),
+        clock=time.time,
+    )
+
+
+def event_deliverer_options(settings: Settings, poll: timedelta) -> EventDelivererOptions:
+    request = EventRequestOptions(
+        timeout_secs=settings.webhook.timeout_secs,
+        verify_tls=settings.webhook.verify_tls,
+        user_agent=USER_AGENT,
+        clock=time.time,
+    )
+    return EventDelivererOptions(settings.engine.event_concurrency, request, limits_of(settings), new_id, poll)
 
 
 def dispatcher_options(settings: Settings, identity: str, poll: timedelta) -> DispatcherOptions:

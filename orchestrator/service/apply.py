@@ -86,9 +86,9 @@ def apply(
     renewed = _renew(work)
     made_due = any(_has_made_due(one) for one in work.held.values())
     work.apps.write(tx, work.now)
-    save(tx, work.held.values(), work.now)
     work.record.write(tx)
     work.early.write(tx)
+    save(tx, work.held.values(), work.now)
     freed = {one.group for pk, one in work.held.items() if pk in were_open and not one.execution.open_workers}
     return Applied(renewed, tuple(sorted(freed)), len(work.record.batches), made_due)
 

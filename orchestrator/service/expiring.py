@@ -11,6 +11,8 @@ from orchestrator.store.transaction import Transaction
 
 ROWS = 1_000
 DEFINITIONS = 100
+# Each may have a large result, and a delivery for every subscription.
+EVENTS = 100
 
 
 def forget_requests(tx: Transaction) -> int:
@@ -31,6 +33,16 @@ def forget_items(tx: Transaction, age: timedelta) -> int:
 def forget_keys(tx: Transaction, age: timedelta) -> int:
     """Drop the keys of batches taken in longer ago that cannot come a second time; as `forget_requests`."""
     return expiring.forget_keys(tx, to_micros(tx.now() - max(age, REDELIVERABLE)), ROWS)
+
+
+def forget_events(tx: Transaction, age: timedelta) -> bool:
+    """Drop events that are older, with their deliveries; False if nothing is left to drop."""
+    return expiring.forget_events(tx, to_micros(tx.now() - age), EVENTS) > 0
+
+
+def forget_subscription(tx: Transaction) -> bool:
+    """Drop a part of a deleted subscription's deliveries, or it; False if there is none."""
+    return expiring.forget_subscription(tx, ROWS)
 
 
 def unneeded(tx: Transaction) -> Unneeded:

@@ -12,10 +12,12 @@ from typing import Any
 
 from orchestrator.domain.beginning import Seed
 from orchestrator.domain.errors import NotFound
+from orchestrator.domain.events import data_of, event_id, name_of, routing_key
 from orchestrator.domain.execution import Execution
-from orchestrator.domain.states import ExecutionStatus, WorkerStatus
+from orchestrator.domain.states import ENDED_EXECUTION, ExecutionStatus, WorkerStatus
 from orchestrator.domain.worker import Lease, Worker
 from orchestrator.service.definitions import Definitions, TaskDefinition
+from orchestrator.store import events
 from orchestrator.store import executions as statements
 from orchestrator.store.clock import from_micros, maybe_instant, maybe_micros
 from orchestrator.store.transaction import Transaction
@@ -99,8 +101,13 @@ def newly_held(pk: int, row: Mapping[str, Any], definition: TaskDefinition, seed
 
 
 def save(tx: Transaction, held: Iterable[Held], now: datetime) -> None:
-    """Write what the domain's verbs have changed; raises GuardMissed if a row is not as it was read."""
+    """Write what the domain's verbs have changed, and an event for each execution that has ended.
+
+    It comes last in a use case: an event shows the output as the transaction leaves it. Raises GuardMissed if a row is
+    not as it was read.
+    """
     changed: list[dict[str, Any]] = []
+    ended: list[dict[str, Any]] = []
     updates: list[dict[str, Any]] = []
     inserts: list[dict[str, Any]] = []
     for one in held:
@@ -111,6 +118,8 @@ def save(tx: Transaction, held: Iterable[Held], now: datetime) -> None:
             # One that this transaction has inserted is pending, in its first attempt.
             guard = {"was_status": "pending", "was_attempt": 1} if not one.row else _guard(one.row)
             changed.append({**row, **guard})
+            if _has_just_ended(one):
+                ended.append(_event_row(one))
             one.row = row
         for worker_id in sorted(one.execution.touched):
             worker = one.execution.workers[worker_id]
@@ -123,6 +132,8 @@ def save(tx: Transaction, held: Iterable[Held], now: datetime) -> None:
     if statements.update_workers(tx, updates) != len(updates):
         raise GuardMissed("a worker's row was not as it had been read under its execution's lock")
     statements.insert_workers(tx, inserts)
+    if events.publish(tx, ended) != len(ended):
+        raise GuardMissed("an execution that ended had no details to publish")
 
 
 def _held(row: tuple[Any, ...], definition: TaskDefinition) -> Held:
@@ -169,6 +180,31 @@ def _execution_row(held: Held) -> dict[str, Any]:
         "started_at": maybe_micros(held.started_at),
         "ended_at": maybe_micros(execution.ended_at),
         "message": execution.message,
+    }
+
+
+def _has_just_ended(held: Held) -> bool:
+    """A retry may end in the very transaction that begins it: then it is the attempt that tells the two ends apart."""
+    was_ended = held.row.get("status") in ENDED_EXECUTION and held.row["attempt"] == held.execution.attempt
+    return held.execution.has_ended and not was_ended
+
+
+def _event_row(held: Held) -> dict[str, Any]:
+    execution, manifest = held.execution, held.definition.manifest
+    name = name_of(manifest.id, manifest.aliases)
+    data = data_of(held.id, execution.attempt, name, execution.status, execution.message)
+    return {
+        "execution_pk": held.pk,
+        "id": event_id(held.uid, execution.attempt),
+        "workspace_id": held.workspace_id,
+        "app_pk": held.app_pk,
+        "type": routing_key(name, execution.status),
+        "subject": held.id,
+        "before_application": data.before_application,
+        "before_result": data.before_result,
+        "after_result": data.after_result,
+        "has_succeeded": execution.status is ExecutionStatus.SUCCEEDED,
+        "created_at": maybe_micros(execution.ended_at),
     }
 
 

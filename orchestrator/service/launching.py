@@ -29,7 +29,8 @@ NewId = Callable[[], str]
 class LaunchOrder:
     """What to launch. States are JSON texts, `workers` those of other workers than 0; `input` never changes later.
 
-    One that goes on from a call of another execution has its `beginning`, and tells where it comes from.
+    One that goes on from a call of another execution has its `beginning`, and tells where it comes from. Its event
+    calls the `application` by its app's id, unless it names another.
     """
 
     workspace_id: str
@@ -45,6 +46,7 @@ class LaunchOrder:
     launched_by: str | None = None
     beginning: Beginning | None = None
     resumed_from: str | None = None
+    application: str | None = None
 
     @property
     def seeds(self) -> Mapping[int, Seed]:
@@ -241,6 +243,7 @@ def _insert_details(tx: Transaction, pk: int, order: LaunchOrder, now: datetime)
             "launched_by": order.launched_by,
             "beginning": beginning.as_text() if begins_with_more else None,
             "resumed_from": order.resumed_from,
+            "application": order.application,
         },
     )
     executions.insert_states(

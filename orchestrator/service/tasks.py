@@ -4,7 +4,7 @@ from app_sdk.protocol.manifest import AppManifest, TaskManifest
 from orchestrator.domain.cron import check_cron
 from orchestrator.domain.errors import Conflict, Invalid, NotFound
 from orchestrator.domain.schedule import Schedule, jittered, next_slot
-from orchestrator.service import occurrences
+from orchestrator.service import occurrences, subscriptions
 from orchestrator.store import task_rows
 from orchestrator.store.clock import from_micros, maybe_micros, to_micros
 from orchestrator.store.tables import App, Task, TaskAlias, TaskVersion
@@ -38,6 +38,7 @@ def register(tx: Transaction, app: App, manifest: AppManifest) -> None:
         _add_version(tx, task, definition, now)
         _set_aliases(tx, task, definition)
         _set_schedule(tx, task, definition, now)
+        subscriptions.set_of_task(tx, app.workspace_id, task.key, definition.on_events)
     for task in known.values():
         _remove(tx, task, now)
 
@@ -145,5 +146,6 @@ def _remove(tx: Transaction, task: Task, now: int) -> None:
         _drop_schedule(tx, row, now)
     for alias in task_rows.aliases_of(tx, task.key):
         tx.drop(alias)
+    subscriptions.set_of_task(tx, task.workspace_id, task.key, ())
     task.removed_at = now
     tx.put(task)

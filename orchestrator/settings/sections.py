@@ -131,6 +131,7 @@ class EngineSettings(Section):
     node_timeout_secs: float = Field(default=10, ge=0.5, le=3600)
     drain_secs: float = Field(default=25, ge=0, le=3600)
     import_concurrency: int = Field(default=8, ge=1, le=1000)
+    event_concurrency: int = Field(default=8, ge=1, le=1000)
 
 
 class WebhookSettings(Section):
@@ -160,6 +161,7 @@ class RetentionSettings(Section):
     failed_days: Days = 90
     aborted_days: Days = 30
     occurrences_days: Days = 90
+    events_days: Days = 30
     collected_items_days: Days = 0
 
 

@@ -30,6 +30,19 @@ DELETE FROM collected_batches WHERE (workspace_id, key) IN
                SELECT 1 FROM import_batches b WHERE b.key = c.key AND b.status IN ('pending', 'refused'))
          ORDER BY c.received_at LIMIT :places FOR UPDATE OF c SKIP LOCKED)"""
 
+# As with items; one that has no number yet is still to be published.
+_OLD_EVENTS = """
+SELECT pk FROM (SELECT pk, seq, created_at FROM events ORDER BY pk LIMIT :places FOR UPDATE SKIP LOCKED) AS oldest
+ WHERE created_at <= :until AND seq IS NOT NULL"""
+_DROP_EVENTS = ("DELETE FROM event_deliveries WHERE event_pk IN :pks", "DELETE FROM events WHERE pk IN :pks")
+_DELETED_SUBSCRIPTION = """
+SELECT pk FROM subscriptions WHERE deleted_at IS NOT NULL ORDER BY pk LIMIT 1 FOR UPDATE SKIP LOCKED"""
+_DROP_DELIVERIES = """
+DELETE FROM event_deliveries WHERE (subscription_pk, event_pk) IN
+       (SELECT subscription_pk, event_pk FROM event_deliveries
+         WHERE subscription_pk = :pk ORDER BY event_pk LIMIT :places)"""
+_DROP_SUBSCRIPTION = "DELETE FROM subscriptions WHERE pk = :pk"
+
 # Executions are launched with the newest version, so whatever is older than the oldest execution's is used by none.
 # The last condition is the truth, the one before it spares the walk. Whether there is an execution is asked in the
 # order of an index: of the first one from there on, and whose it is. A plain EXISTS made PostgreSQL read all of them.
@@ -100,6 +113,24 @@ def forget_items(tx: Transaction, until: int, places: int) -> int:
 def forget_keys(tx: Transaction, until: int, places: int) -> int:
     """Drop the oldest keys that the built-in collector knows second deliveries by; how many."""
     return tx.run(_FORGET_KEYS, until=until, places=places)
+
+
+def forget_events(tx: Transaction, until: int, places: int) -> int:
+    """Drop the oldest events with their deliveries; how many."""
+    pks = [pk for (pk,) in tx.rows(_OLD_EVENTS, until=until, places=places)]
+    for sql in _DROP_EVENTS if pks else ():
+        tx.run(sql, pks=pks)
+    return len(pks)
+
+
+def forget_subscription(tx: Transaction, places: int) -> bool:
+    """Drop a deleted subscription, or so many of its deliveries; False if there is none."""
+    found = tx.row(_DELETED_SUBSCRIPTION)
+    if found is None:
+        return False
+    if tx.run(_DROP_DELIVERIES, pk=found[0], places=places) < places:
+        tx.run(_DROP_SUBSCRIPTION, pk=found[0])
+    return True
 
 
 def unneeded(tx: Transaction, until: int, places: int) -> Unneeded:

@@ -36,8 +36,8 @@ VALUES (:uid, :workspace_id, :id, :number, :app_pk, :task_pk, :version_pk, 'pend
         1, :multiple_exec_key, :run_at, :queues, :created_at)
 ON CONFLICT (workspace_id, id) DO NOTHING RETURNING pk"""
 _INSERT_DETAILS = """
-INSERT INTO execution_details (execution_pk, input, output, name, launched_by, beginning, resumed_from)
-VALUES (:execution_pk, :input, :output, :name, :launched_by, :beginning, :resumed_from)"""
+INSERT INTO execution_details (execution_pk, input, output, name, launched_by, beginning, resumed_from, application)
+VALUES (:execution_pk, :input, :output, :name, :launched_by, :beginning, :resumed_from, :application)"""
 
 
 def lock(tx: Transaction, task_pk: int, key: str) -> None:

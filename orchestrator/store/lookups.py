@@ -1,6 +1,7 @@
 """Small reads that turn what people name (an app, a task, an execution) into keys, within one workspace."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from orchestrator.store.transaction import Transaction
 
@@ -10,12 +11,13 @@ SELECT pk, app_pk, task_pk, version_pk, multiple_exec_key
 
 _OF_UID = "SELECT pk, workspace_id FROM executions WHERE uid = :uid"
 
-_TASK = """
+_PRESENT_TASK = """
 SELECT t.pk, t.app_pk, t.version_pk, t.id, t.is_paused, a.id, a.status, a.status_reason
   FROM tasks t JOIN apps a ON a.pk = t.app_pk
- WHERE t.workspace_id = :workspace_id AND t.removed_at IS NULL AND a.deleted_at IS NULL
+ WHERE t.removed_at IS NULL AND a.deleted_at IS NULL"""
+_TASK = f"""{_PRESENT_TASK} AND t.workspace_id = :workspace_id
    AND (t.id = :name OR t.pk = (SELECT task_pk FROM task_aliases WHERE workspace_id = :workspace_id AND alias = :name))
- ORDER BY CASE WHEN t.id = :name THEN 0 ELSE 1 END LIMIT 1"""
+ ORDER BY CASE WHEN t.id = :name THEN 0 ELSE 1 END LIMIT 1"""  # noqa: S608 - a text of ours
 
 _APP = "SELECT pk FROM apps WHERE workspace_id = :workspace_id AND id = :id AND deleted_at IS NULL"
 
@@ -63,7 +65,15 @@ def execution_of_uid(tx: Transaction, uid: str) -> ExecutionPlace | None:
 
 def task_key(tx: Transaction, workspace_id: str, name: str) -> TaskKey | None:
     """The task with this id, else the one with this alias."""
-    found = tx.row(_TASK, workspace_id=workspace_id, name=name)
+    return _task(tx.row(_TASK, workspace_id=workspace_id, name=name))
+
+
+def task_by_pk(tx: Transaction, pk: int) -> TaskKey | None:
+    """The task with this key; None once it was removed."""
+    return _task(tx.row(_PRESENT_TASK + " AND t.pk = :pk", pk=pk))
+
+
+def _task(found: tuple[Any, ...] | None) -> TaskKey | None:
     if found is None:
         return None
     pk, app, version, id_, is_paused, app_id, app_status, reason = found

@@ -215,7 +215,8 @@ class ExecutionDetail(SQLModel, table=True):
     """What is wide, or seldom changes, about an execution.
 
     `beginning`: what its workers began with, where that is more than worker 0 with the input. `resumed_from`: the call
-    of another execution that it goes on from. Both are JSON.
+    of another execution that it goes on from. Both are JSON. `application`: what its event calls it by, where that is
+    not its app.
     """
 
     __tablename__ = "execution_details"
@@ -227,6 +228,7 @@ class ExecutionDetail(SQLModel, table=True):
     launched_by: str | None = Field(default=None, sa_column=Column(Text))
     beginning: str | None = Field(default=None, sa_column=Column(Text))
     resumed_from: str | None = Field(default=None, sa_column=Column(Text))
+    application: str | None = Field(default=None, sa_column=Column(Text))
 
 
 _DUE = "status = 'ready' AND NOT held AND NOT pull AND due_at IS NOT NULL"

@@ -18,6 +18,8 @@ token create|list|revoke
 workspace create|list|secret
 workspace secret show|rotate
 import list|redeliver|discard|export
+subscription create|list|show|pause|resume|delete|replay|deliveries
+events watch
 db upgrade|check|copy|purge
 doctor
 """

@@ -113,6 +113,7 @@ def test_every_other_option_is_said() -> None:
         "delivery": "at_most_once",
         "on_worker_failure": "continue",
         "is_async": True,
+        "on_events": ["core.task.#.failure.v1"],
     }
     entry = entry_of(name="Another name", max_duration=timedelta(hours=1), **options)
     assert entry == options | {

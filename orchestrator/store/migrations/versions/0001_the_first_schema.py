@@ -36,6 +36,9 @@ STORAGE = {
     "callbacks": VACUUM,
     "log_lines": VACUUM,
     "idempotency_records": VACUUM,
+    "events": VACUUM,
+    "event_deliveries": VACUUM,
+    "subscriptions": VACUUM_FEW_ROWS,
 }
 
 
@@ -128,6 +131,7 @@ def upgrade() -> None:
         sa.Column("launched_by", sa.Text(), nullable=True),
         sa.Column("beginning", sa.Text(), nullable=True),
         sa.Column("resumed_from", sa.Text(), nullable=True),
+        sa.Column("application", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("execution_pk"),
     )
     op.create_table(
@@ -608,12 +612,102 @@ def upgrade() -> None:
     with op.batch_alter_table("task_versions", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_task_versions_task_pk"), ["task_pk"], unique=False)
 
+    op.create_table(
+        "events",
+        sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("workspace_id", sa.Text(), nullable=False),
+        sa.Column("app_pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("data", sa.Text(), nullable=False),
+        sa.Column("is_follow_up", sa.Boolean(), nullable=False),
+        sa.Column(
+            "created_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
+        sa.PrimaryKeyConstraint("pk"),
+        sa.UniqueConstraint("id"),
+        sa.UniqueConstraint("workspace_id", "seq"),
+        sqlite_autoincrement=True,
+    )
+    with op.batch_alter_table("events", schema=None) as batch_op:
+        batch_op.create_index(
+            "events_unnumbered",
+            ["pk"],
+            unique=False,
+            sqlite_where=sa.text("seq IS NULL"),
+            postgresql_where=sa.text("seq IS NULL"),
+        )
+
+    op.create_table(
+        "subscriptions",
+        sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("workspace_id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("target_url", sa.Text(), nullable=True),
+        sa.Column("task_pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
+        sa.Column("pattern", sa.Text(), nullable=False),
+        sa.Column("secret_encrypted", sa.Text(), nullable=True),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("status_reason", sa.Text(), nullable=True),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column(
+            "failing_since", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True
+        ),
+        sa.Column("retry_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
+        sa.Column(
+            "created_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
+        sa.Column(
+            "updated_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
+        sa.Column(
+            "deleted_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True
+        ),
+        sa.PrimaryKeyConstraint("pk"),
+        sa.UniqueConstraint("workspace_id", "id"),
+        sqlite_autoincrement=True,
+    )
+
+    op.create_table(
+        "event_deliveries",
+        sa.Column(
+            "subscription_pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
+        sa.Column(
+            "event_pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("due_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
+        sa.Column("message", sa.Text(), nullable=True),
+        sa.Column(
+            "created_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
+        sa.Column("ended_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
+        sa.PrimaryKeyConstraint("subscription_pk", "event_pk"),
+    )
+    with op.batch_alter_table("event_deliveries", schema=None) as batch_op:
+        batch_op.create_index(
+            "event_deliveries_due",
+            ["subscription_pk", "due_at"],
+            unique=False,
+            sqlite_where=sa.text("status = 'pending'"),
+            postgresql_where=sa.text("status = 'pending'"),
+        )
+        batch_op.create_index("event_deliveries_event", ["event_pk"], unique=False)
+
     if op.get_bind().dialect.name == "postgresql":
         for table, parameters in STORAGE.items():
             op.execute(f"ALTER TABLE {table} SET ({parameters})")
 
 
 def downgrade() -> None:
+    op.drop_table("event_deliveries")
+    op.drop_table("subscriptions")
+    op.drop_table("events")
     with op.batch_alter_table("task_versions", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_task_versions_task_pk"))
 
