@@ -11,6 +11,7 @@ import pytest_asyncio
 from orchestrator.domain.outcome import Response
 from orchestrator.domain.retry import RetryPolicy
 from orchestrator.service import delivering, launching, timers
+from orchestrator.service.claim import LeaseTerms
 from orchestrator.service.delivering import Delivery
 from orchestrator.store import events
 from orchestrator.store.transaction import Transaction
@@ -64,7 +65,7 @@ async def turn(hand: ByHand, **answer: Any) -> None:
 
 async def deliver(hand: ByHand, status: int) -> None:
     database = hand.world.database
-    taken = await database.write(delivering.take, 8, timedelta(seconds=10))
+    taken = await database.write(delivering.take, 8, LeaseTerms("by hand", timedelta(seconds=10)))
     done = [Delivery(batch, Response(status, b""), 0.0) for batch in taken.batches]
     assert done
     await database.write(delivering.deliver, hand.world.node.definitions, done, RetryPolicy())
