@@ -23,7 +23,9 @@ from orchestrator.store import sqlite_upkeep
 from orchestrator.store.database import DatabaseOptions
 from orchestrator.store.dialect import Dialect
 from orchestrator.store.postgresql_connections import plain_engine
+from orchestrator.store.transaction import Transaction
 
+_SERVES = "SELECT 1 FROM served_revisions WHERE revision = :revision"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -69,6 +71,11 @@ def check(options: DatabaseOptions) -> None:
                 "run `orchestrator db upgrade`"
             )
         _check_served(connection, found)
+
+
+def serves(tx: Transaction, revision: str) -> bool:
+    """Whether programs of this revision may work on the present schema, which always serves its own: for a glance."""
+    return tx.row(_SERVES, revision=revision) is not None
 
 
 def _check_served(connection: Connection, found: str) -> None:
