@@ -15,7 +15,7 @@ class ApiContext:
     """Everything that a route may use.
 
     `wake` is called after the commit of anything that may have made work due. `is_ready`: the database is
-    reachable, its schema is this version's, and this node is not draining. `node_timeout`: how long a node may be
+    reachable, its schema serves this version, and this node is not draining. `node_timeout`: how long a node may be
     silent before it is held to be gone.
     """
 

@@ -21,7 +21,7 @@ async def healthz() -> Response:
 
 @router.get("/readyz", response_model=shapes.Health)
 async def readyz(context: Context) -> Response:
-    """The database is reachable, its schema is this version's, and the node is not draining; else 503."""
+    """The database is reachable, its schema serves this version, and the node is not draining; else 503."""
     if not await context.is_ready():
         raise Unavailable("this node cannot serve now: it is draining, or its database is out of reach or outdated")
     return json_answer({"status": "ready"})

@@ -73,10 +73,10 @@ async def _serve(settings: Settings, options: DatabaseOptions, listener: socket.
 async def _run(
     settings: Settings, database: Database, vault: Vault, node: Node, url: str, listener: socket.socket
 ) -> int:
-    draining = _Draining()
+    draining, revision = _Draining(), schema.newest()
 
     async def is_ready() -> bool:
-        return not draining.begun and await database.read(_answers)
+        return not draining.begun and await database.read(schema.serves, revision)
 
     context = ApiContext(
         database=database,
@@ -169,7 +169,3 @@ def _first_start(tx: Transaction, vault: Vault) -> None:
 async def _warn_of_lax_durability(database: Database) -> None:
     for name in await database.read(durability.switched_off):
         _log.warning("the database may lose what it has committed: a setting of it is off", setting=name)
-
-
-def _answers(tx: Transaction) -> bool:
-    return tx.row("SELECT 1") is not None

@@ -26,13 +26,14 @@ from orchestrator.store.database import DatabaseOptions
 from orchestrator.store.dialect import Dialect
 from orchestrator.store.faults import sqlstate
 from orchestrator.store.postgresql_connections import plain_engine
+from orchestrator.store.transaction import Transaction
 
 # A statement of ours waits no longer than 10 s for a lock, and must find the one before it gone by then.
 LOCK_PATIENCE_MS = 2_000
 LOCK_TRIES = 10
 PAUSE_SECS = 2.0
 _LOCK_NOT_AVAILABLE = "55P03"
-
+_SERVES = "SELECT 1 FROM served_revisions WHERE revision = :revision"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -105,6 +106,11 @@ def check(options: DatabaseOptions, *, whole: bool = False) -> None:
                 "that is in it: run the newer version"
             )
         _check_served(connection, found)
+
+
+def serves(tx: Transaction, revision: str) -> bool:
+    """Whether programs of this revision may work on the present schema, which always serves its own: for a glance."""
+    return tx.row(_SERVES, revision=revision) is not None
 
 
 def _check_served(connection: Connection, found: str) -> None:

@@ -11,7 +11,7 @@ from sqlmodel import SQLModel
 
 from orchestrator.domain.errors import DatabaseOutdated, DatabaseUnavailable
 from orchestrator.store import schema, tables, tables_records
-from orchestrator.store.database import DatabaseOptions
+from orchestrator.store.database import Database, DatabaseOptions
 
 
 def test_the_migrations_and_the_models_agree(database_url: str) -> None:
@@ -40,6 +40,12 @@ def become_newer(options: DatabaseOptions, *, serves: list[str]) -> None:
             connection.execute(text("INSERT INTO served_revisions VALUES (:revision)"), {"revision": revision})
 
 
+def become_newest(options: DatabaseOptions) -> None:
+    """What the version after that leaves behind, which no longer serves this one."""
+    with schema.connected(options) as connection:
+        connection.execute(text("DELETE FROM served_revisions WHERE revision <> '9999'"))
+
+
 def test_a_newer_schema_that_serves_this_version_is_worked_on_and_left_as_it_is(database_url: str) -> None:
     options = DatabaseOptions(database_url)
     schema.upgrade(options)
@@ -56,6 +62,20 @@ def test_one_that_does_not_is_refused(database_url: str) -> None:
     for look in (schema.check, schema.upgrade):
         with pytest.raises(DatabaseOutdated, match="of a newer version, which no longer serves this one"):
             look(options)
+
+
+async def test_a_running_program_sees_whether_the_schema_still_serves_it(database_url: str) -> None:
+    options = DatabaseOptions(database_url)
+    schema.upgrade(options)
+    database = Database(options)
+    try:
+        assert await database.read(schema.serves, schema.newest())
+        become_newer(options, serves=["9999", schema.newest()])
+        assert await database.read(schema.serves, schema.newest())
+        become_newest(options)
+        assert not await database.read(schema.serves, schema.newest())
+    finally:
+        await database.close()
 
 
 def test_an_empty_database_is_told_what_to_do(database_url: str) -> None:
