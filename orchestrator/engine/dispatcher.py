@@ -92,8 +92,7 @@ class Dispatcher(Loop):
         self._outlets = outlets
 
     async def tick(self) -> timedelta | None:
-        await self._give_up_orphans()
-        await self._give_back_unknown()
+        await self.give_back()
         free = self._options.concurrency - self.in_flight
         if free <= 0 or self._draining:
             return None
@@ -114,6 +113,11 @@ class Dispatcher(Loop):
         if self._conversations:
             await asyncio.wait(self._conversations, timeout=within.total_seconds())
         return not self._conversations
+
+    async def give_back(self) -> None:
+        """Let go of the claims that no conversation here goes on with. Raises DatabaseUnavailable."""
+        await self._give_up_orphans()
+        await self._give_back_unknown()
 
     async def _claim(self, places: Places) -> Claimed:
         self._turn += 1

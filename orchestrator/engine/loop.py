@@ -36,11 +36,11 @@ class Loop(ABC):
         self._woken.set()
 
     async def stop(self) -> None:
-        """Let the tick in progress finish, and begin no other."""
+        """Let the tick in progress finish, and begin no other. Whoever waits no longer does not cut the tick off."""
         self._stopping = True
         self.wake()
         if self._task is not None:
-            await self._task
+            await asyncio.wait({self._task})
 
     async def _run(self) -> None:
         while not self._stopping:

@@ -3,10 +3,13 @@
 import asyncio
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+import structlog
+
 from orchestrator import __version__
+from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.engine.deliverer import Deliverer
 from orchestrator.engine.dispatcher import Dispatcher, Outlets
 from orchestrator.engine.event_deliverer import EventDeliverer
@@ -20,6 +23,7 @@ from orchestrator.engine.wakeups import Listener, Notifier
 from orchestrator.runtime import node_options
 from orchestrator.runtime.identifiers import new_id
 from orchestrator.runtime.node_options import Addresses
+from orchestrator.runtime.way_down import Stage, WayDown
 from orchestrator.service import timers
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.vault import Vault
@@ -27,9 +31,6 @@ from orchestrator.settings import NO_LISTEN, Settings
 from orchestrator.store.database import Database
 from orchestrator.store.dialect import Dialect
 from orchestrator.store.nodes import NodeFacts
-
-# After the last call has been cut off: how long its record may take.
-LAST_COMMITS = timedelta(seconds=2)
 
 
 class Node:
@@ -44,6 +45,7 @@ class Node:
         self.definitions = Definitions(node_options.retry_of(settings))
         self._settings = settings
         self._database = database
+        self._log = structlog.get_logger("node")
         is_shared = database.dialect is Dialect.POSTGRESQL
         poll = timedelta(seconds=settings.engine.poll_interval_secs)
         self._caller = node_options.caller(settings)
@@ -107,28 +109,43 @@ class Node:
         self._wake_loops()
         self.notifier.ring()
 
-    async def drain(self) -> bool:
-        """Claim nothing more, let the calls in flight be applied, then stop; False if some were still under way."""
-        within = timedelta(seconds=self._settings.engine.drain_secs)
+    async def drain(self, way_down: WayDown | None = None) -> bool:
+        """Claim nothing more, let the calls in flight be applied, then stop; False if some were still under way.
+
+        Whatever the database or an app holds up, each stage ends in its time.
+        """
+        way = way_down or WayDown.begin(self._settings.engine.drain_secs)
         self.dispatcher.stop_claiming()
         self.registrar.drain()
-        if self.listener is not None:
-            await self.listener.stop()
-        await asyncio.gather(*(loop.stop() for loop in self._loops))
         senders = (self.dispatcher, self.deliverer, self.event_deliverer)
+        await self._at_most(way.left(Stage.CALLS), self._stop_loops)
+        within = way.left(Stage.CALLS)
         is_done = all(await asyncio.gather(*(sender.drained(within) for sender in senders)))
         for caller in (self._caller, self._collector_caller, self._event_caller):
             await caller.close()
         # What was cut off ends now, as lost: it is recorded, and due again at once.
-        await asyncio.gather(*(sender.drained(LAST_COMMITS) for sender in senders))
-        await self._leave()
+        within = way.left(Stage.RECORDS)
+        await asyncio.gather(*(sender.drained(within) for sender in senders))
+        await self._at_most(way.left(Stage.RECORDS), self.dispatcher.give_back)
+        await self._at_most(way.left(Stage.FAREWELL), self._leave)
         return is_done
+
+    async def _stop_loops(self) -> None:
+        listeners = () if self.listener is None else (self.listener,)
+        await asyncio.gather(*(one.stop() for one in (*self._loops, *listeners)))
 
     async def _leave(self) -> None:
         self.notifier.ring()
         await self.notifier.close()
         await self.registrar.stop()
         await self.registrar.leave()
+
+    async def _at_most(self, within: timedelta, do: Callable[[], Awaitable[None]]) -> None:
+        try:
+            async with asyncio.timeout(within.total_seconds()):
+                await do()
+        except (TimeoutError, DatabaseUnavailable) as error:
+            self._log.warning("did not finish on the way down", what=do.__name__, error=repr(error))
 
     def _engine_loops(self) -> tuple[Loop, ...]:
         worked = self.dispatcher, self.deliverer, self.timekeeper, self.scheduler, self.pruner

@@ -22,6 +22,7 @@ from orchestrator.runtime.identifiers import new_id
 from orchestrator.runtime.logging import configure_logging
 from orchestrator.runtime.node import Node
 from orchestrator.runtime.node_options import Addresses, limits_of
+from orchestrator.runtime.way_down import Stage, WayDown, exit_after
 from orchestrator.service import workspaces
 from orchestrator.service.vault import Vault, check_master_key
 from orchestrator.settings import Settings
@@ -50,9 +51,19 @@ def serve(settings: Settings) -> int:
 
 @dataclass(slots=True)
 class _Draining:
-    """Whether the server is on its way down, for /readyz."""
+    """Whether the server is on its way down, for /readyz, and how long it may take."""
 
-    begun: bool = False
+    drain_secs: float
+    way_down: WayDown | None = None
+
+    @property
+    def begun(self) -> bool:
+        return self.way_down is not None
+
+    def begin(self) -> WayDown:
+        """Return the way down, which begins now unless it has begun."""
+        self.way_down = self.way_down or WayDown.begin(self.drain_secs)
+        return self.way_down
 
 
 async def _serve(settings: Settings, options: DatabaseOptions, listener: socket.socket) -> int:
@@ -73,7 +84,7 @@ async def _serve(settings: Settings, options: DatabaseOptions, listener: socket.
 async def _run(
     settings: Settings, database: Database, vault: Vault, node: Node, url: str, listener: socket.socket
 ) -> int:
-    draining, revision = _Draining(), schema.newest()
+    draining, revision = _Draining(settings.engine.drain_secs), schema.newest()
 
     async def is_ready() -> bool:
         return not draining.begun and await database.read(schema.serves, revision)
@@ -100,9 +111,10 @@ async def _run(
     serving = asyncio.create_task(web.serve(sockets=[listener]))
     await asyncio.wait({serving, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
     # Apps may still answer calls in flight while the API is up, and readers see the drain.
-    is_done = await node.drain()
+    way_down = draining.begin()
+    is_done = await node.drain(way_down)
     web.should_exit = True
-    await serving
+    await asyncio.wait({serving}, timeout=way_down.left(Stage.WEB).total_seconds())
     _log.info("stopped", drained=is_done)
     return 0
 
@@ -133,7 +145,7 @@ def _stop_signal(draining: _Draining) -> asyncio.Event:
         if draining.begun:
             _log.warning("stopping at once: calls in flight will be made again")
             os._exit(1)
-        draining.begun = True
+        exit_after(draining.begin().left(Stage.CLOSING))
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):

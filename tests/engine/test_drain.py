@@ -1,13 +1,15 @@
 """A node that goes down in good order: nothing is claimed anew, what is under way is recorded, and others go on."""
 
+import asyncio
 import json
 from typing import Any
 
+from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.service.apply import apply
 from tests.engine.by_hand import ByHand
 from tests.engine.gate import Gate
 from tests.support.fake_app import Received, Reply
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_SECS, eventually
 from tests.support.world import World, running_world
 
 AT_MOST_ONCE = {"delivery": "at_most_once", "on_multiple_exec": "allow"}
@@ -137,6 +139,29 @@ async def test_a_claim_renewed_while_the_drain_begins_is_given_back(database_url
         seen = (worker["status"], worker["step"], worker["token"], worker["retry_count"])
         assert seen == ("ready", 1, 2, 0)
         assert [call["outcome"] for call in await world.calls(execution)] == ["applied"]
+
+
+async def test_a_database_that_hangs_does_not_hold_up_the_way_down(database_url: str) -> None:
+    gate = Gate({"is_done": True})
+    async with running_world(database_url, gate, engine={"drain_secs": 1}) as world:
+        await world.install()
+        execution = await world.launch()
+        await gate.holds()
+        write, read = world.database.write, world.database.read
+        hanging, is_back = asyncio.Event(), asyncio.Event()
+
+        async def hang(*_args: Any, **_kwargs: Any) -> Any:
+            hanging.set()
+            await is_back.wait()
+            raise DatabaseUnavailable("it was away, says the test")
+
+        world.database.write = world.database.read = hang  # type: ignore[method-assign]
+        gate.open()
+        await asyncio.wait_for(hanging.wait(), PATIENCE_SECS)
+        assert not await asyncio.wait_for(world.node.drain(), PATIENCE_SECS)
+        world.database.write, world.database.read = write, read  # type: ignore[method-assign]
+        is_back.set()
+        assert await world.status(execution) == "running"
 
 
 async def is_idle(world: World) -> bool:

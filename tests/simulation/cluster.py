@@ -13,7 +13,7 @@ from tests.simulation.books import Books
 from tests.simulation.database import SimulatedDatabase
 from tests.simulation.loop import PROCESS, Process, VirtualLoop
 from tests.simulation.manifests import the_vault
-from tests.simulation.profile import LEASE_SECS
+from tests.simulation.profile import DRAIN_SECS, LEASE_SECS
 
 _ADDRESSES = Addresses("https://orchestrator.test", "https://collector.test/collector")
 
@@ -84,6 +84,7 @@ class Cluster:
         """SIGSTOP, and SIGCONT a while later, often after every lease of the node has run out."""
         if not process.is_dead and not process.is_paused:
             process.is_paused = True
+            process.pauses += 1
             self._books.counters["node paused"] += 1
             secs = self._dice.choice((1.0, LEASE_SECS * 0.7, LEASE_SECS + self._dice.uniform(0, 12)))
             self._loop.spawn(self._loop.outside, self._go_on_later(process, secs))
@@ -102,7 +103,13 @@ class Cluster:
         self._loop.spawn(seat.process, self._drain(seat, seat.node, seat.process))
 
     async def _drain(self, seat: Seat, node: Node, process: Process) -> None:
+        began = self._loop.time()
+        pauses = process.pauses
         self._books.counters["drained in time" if await node.drain() else "drain cut calls off"] += 1
+        took_secs = self._loop.time() - began
+        was_stopped = process.pauses > pauses or process.is_paused
+        if took_secs > DRAIN_SECS and not was_stopped:
+            self._loop.crashes.append(f"{process.name} took {took_secs} s to drain")
         self.kill(process)
 
     def jump_clock(self) -> None:

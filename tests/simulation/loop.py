@@ -38,6 +38,7 @@ class Process:
     name: str
     is_paused: bool = False
     is_dead: bool = False
+    pauses: int = 0
     skew_secs: float = 0.0
     ready: deque[asyncio.Handle] = field(default_factory=deque)
 

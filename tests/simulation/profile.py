@@ -11,6 +11,7 @@ CHAOS_SECS = (4.0, 14.0)
 TIMEOUT_SECS = 8.0
 LEASE_SECS = 14.0
 NODE_TIMEOUT_SECS = 5.0
+DRAIN_SECS = 5.0
 NODE_NAME = "sim"
 
 # The highest rate of each fault. Per call of the app:
@@ -93,7 +94,7 @@ class Profile:
                 "poll_interval_secs": self.poll_secs,
                 "lease_secs": LEASE_SECS,
                 "node_timeout_secs": NODE_TIMEOUT_SECS,
-                "drain_secs": 5,
+                "drain_secs": DRAIN_SECS,
                 "concurrency": self.concurrency,
                 "import_concurrency": 3,
             },

@@ -70,6 +70,7 @@ EXPECTED_WARNINGS = {
     "this machine's clock differs from the database's: apps may refuse calls",
     "took over the claims of a silent node",
     "left without saying so",
+    "did not finish on the way down",
     "nobody was notified; the others find the work by polling",
 }
 
