@@ -60,6 +60,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.Invalid: INVALID,
     errors.Conflict: Kind(409, "conflict", "The present state does not allow it"),
     errors.AlreadyRunning: Kind(409, "already-running", "Another execution is in the way"),
+    errors.ClaimRefused: Kind(422, "claim-refused", "The claim does not allow it"),
     errors.Forbidden: Kind(403, "forbidden", "The token's role does not allow it"),
     errors.Unauthenticated: Kind(401, "unauthenticated", "No valid token"),
     errors.TooLarge: Kind(413, "too-large", "Over a limit"),

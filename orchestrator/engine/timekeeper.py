@@ -1,7 +1,8 @@
-"""The timekeeper: leases that ran out, deadlines, waits without a callback, pending executions whose turn has come."""
+"""The timekeeper: claims that ran out, deadlines, waits without a callback, pending executions whose turn has come."""
 
+import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.engine.loop import Loop
@@ -9,12 +10,16 @@ from orchestrator.service import launching, timers
 from orchestrator.service.definitions import Definitions
 from orchestrator.store.database import Database
 
+# Corrections of the clock stay below it.
+JUMP_SECS = 1.0
+
 
 class Timekeeper(Loop):
     """One per node; every node may do the same work at the same time. `made_due` is told when workers became due.
 
-    `watches_leases` is False on the embedded database: its claims are void at boot, and a jump of the wall clock
-    must not take a call away from the one process that is making it.
+    `watches_leases` is False on the embedded database: its own claims are void at boot, and a jump of the wall clock
+    must not take a call away from the one process that is making it. Executors' claims are watched on both; there,
+    they get their whole time again after a boot or a jump.
     """
 
     name = "timekeeper"
@@ -33,15 +38,29 @@ class Timekeeper(Loop):
         self._definitions = definitions
         self._made_due = made_due
         self._watches_leases = watches_leases
+        self._offset_secs: float | None = None
 
     async def tick(self) -> timedelta | None:
         if self._watches_leases:
             lost = await self._database.write(timers.lose_leases, self._definitions)
             self._tell(lost > 0)
-        self._tell(await self._database.write(timers.expire, self._definitions))
+        self._tell(await self._database.write(timers.expire, self._definitions, self._jumps()))
         for pk in await self._database.read(timers.pending_due):
             await self._promote(pk)
         return await self._database.read(timers.next_timer)
+
+    def _jumps(self) -> Callable[[datetime], bool]:
+        """Tells whether the wall clock has gone on otherwise than this process since the last look; and at the first.
+
+        The clock of a shared database is its own affair.
+        """
+        clock = asyncio.get_running_loop().time
+
+        def has_jumped(now: datetime) -> bool:
+            before, self._offset_secs = self._offset_secs, now.timestamp() - clock()
+            return before is None or abs(self._offset_secs - before) > JUMP_SECS
+
+        return has_jumped if not self._watches_leases else lambda _now: False
 
     async def _promote(self, pk: int) -> None:
         try:

@@ -178,7 +178,7 @@ def _guard(row: dict[str, Any]) -> dict[str, Any]:
 
 def _worker(row: tuple[Any, ...]) -> Worker:
     (_, worker_id, status, step, token, retry_count, idle_steps, due_at) = row[:8]
-    (finished, waits, passed_over, undelivered, refused, node, claimed_at, lease_until) = row[8:]
+    (finished, waits, passed_over, undelivered, refused, node, claimed_at, lease_until, started_at) = row[8:]
     return Worker(
         worker_id=worker_id,
         status=WorkerStatus(status),
@@ -192,7 +192,9 @@ def _worker(row: tuple[Any, ...]) -> Worker:
         passed_over=bool(passed_over),
         undelivered=undelivered,
         refused=refused,
-        lease=None if node is None else Lease(node, from_micros(claimed_at), from_micros(lease_until)),
+        lease=None
+        if node is None
+        else Lease(node, from_micros(claimed_at), from_micros(lease_until), maybe_instant(started_at)),
     )
 
 
@@ -216,7 +218,8 @@ def _worker_row(held: Held, worker: Worker, guard: tuple[int, str] | None) -> di
         "node": lease.node if lease else None,
         "claimed_at": maybe_micros(lease.since) if lease else None,
         "lease_until": maybe_micros(lease.until) if lease else None,
+        "started_at": maybe_micros(lease.started) if lease else None,
     }
     if guard is None:
-        return {**row, "app_pk": held.app_pk, "pull": held.definition.is_pull}
+        return {**row, "app_pk": held.app_pk, "pull_task_pk": held.task_pk if held.definition.is_pull else None}
     return {**row, "was_token": guard[0], "was_status": guard[1]}

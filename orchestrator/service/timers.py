@@ -3,13 +3,14 @@
 Polling is the truth: each of these is found by a query, whatever wake-up was lost.
 """
 
-from collections.abc import Collection
-from datetime import timedelta
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
 
 from orchestrator.domain.states import WorkerStatus
+from orchestrator.service import pull_timers
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
-from orchestrator.store import groups, outbox, overdue, records
+from orchestrator.store import groups, outbox, overdue, pulling, records
 from orchestrator.store.clock import from_micros, to_micros
 from orchestrator.store.transaction import Transaction
 
@@ -50,16 +51,25 @@ def release_unknown(tx: Transaction, definitions: Definitions, node: str, known:
     release_claims(tx, definitions, claims)
 
 
-def expire(tx: Transaction, definitions: Definitions) -> bool:
-    """Fail executions past their deadline and waits past their timeout; True if there were any."""
+def expire(
+    tx: Transaction, definitions: Definitions, has_jumped: Callable[[datetime], bool] = lambda _now: False
+) -> bool:
+    """End what is past its time: executions, waits for a callback, claims of executors; True if there were any.
+
+    `has_jumped` is told the present time: where it says so, the claims of executors get their whole time again.
+    """
     now = tx.now()
+    if has_jumped(now):
+        pull_timers.begin_anew(tx, definitions)
     awaiting = overdue.waits(tx, to_micros(now), BATCH)
     expired = overdue.deadlines(tx, to_micros(now), BATCH)
-    held = hold(tx, definitions, {pk for pk, _ in awaiting} | set(expired))
+    claims = pull_timers.run_out_claims(tx, now)
+    held = hold(tx, definitions, {pk for pk, _ in awaiting} | {pk for pk, _, _ in claims} | set(expired))
     for pk, worker_id in awaiting:
         worker = held[pk].execution.workers[worker_id]
         if worker.status is WorkerStatus.AWAITING and worker.due_at is not None and worker.due_at <= now:
             held[pk].execution.time_out_await(worker_id, now)
+    pull_timers.end(tx, held, claims, now)
     for pk in expired:
         held[pk].execution.expire(now)
     save(tx, held.values(), now)
@@ -72,9 +82,10 @@ def pending_due(tx: Transaction) -> list[int]:
 
 
 def next_timer(tx: Transaction) -> timedelta | None:
-    """How long until the next deadline, timeout or start time; None if there is none."""
+    """How long until the next deadline, timeout, end of a pull claim or start time; None if there is none."""
     now = tx.now()
-    instants = [at for at in (groups.first_run_at(tx, to_micros(now)), *overdue.first(tx)) if at is not None]
+    found = (groups.first_run_at(tx, to_micros(now)), *overdue.first(tx), pulling.first_end(tx))
+    instants = [at for at in found if at is not None]
     return max(timedelta(), from_micros(min(instants)) - now) if instants else None
 
 
@@ -110,6 +121,7 @@ def _record_lost(tx: Transaction, held: Held, worker_id: int, message: str) -> N
         "spawned": None,
         "rests": None,
         "answer": None,
+        "digest": None,
         "items": 0,
         "node": worker.lease.node if worker.lease else None,
         "started_at": to_micros(worker.lease.since) if worker.lease else None,

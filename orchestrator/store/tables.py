@@ -150,7 +150,8 @@ _OPEN = "status IN ('pending', 'running') AND open_workers > 0"
 class Execution(SQLModel, table=True):
     """One launch of a task. `uid` is never chosen by a launcher: the keys sent to apps and collectors begin with it.
 
-    `queues`: while it is pending, it waits for the running one of its group to end.
+    `queues`: while it is pending, it waits for the running one of its group to end. `concurrency_key`: the JSON text
+    of the value in its input that the limit of its task's executors counts by.
     """
 
     __tablename__ = "executions"
@@ -204,6 +205,7 @@ class Execution(SQLModel, table=True):
     multiple_exec_key: str = Field(default="", sa_column=Column(Text, nullable=False))
     run_at: int | None = Field(default=None, sa_column=big(nullable=True))
     queues: bool = False
+    concurrency_key: str | None = Field(default=None, sa_column=Column(Text))
     deadline_at: int | None = Field(default=None, sa_column=big(nullable=True))
     created_at: int = Field(sa_column=big())
     started_at: int | None = Field(default=None, sa_column=big(nullable=True))
@@ -229,24 +231,32 @@ class ExecutionDetail(SQLModel, table=True):
     resumed_from: str | None = Field(default=None, sa_column=Column(Text))
 
 
-_DUE = "status = 'ready' AND NOT held AND NOT pull AND due_at IS NOT NULL"
+_DUE = "status = 'ready' AND NOT held AND pull_task_pk IS NULL AND due_at IS NOT NULL"
+_PULL_DUE = "status = 'ready' AND NOT held AND pull_task_pk IS NOT NULL AND due_at IS NOT NULL"
+_CALLING = "status = 'calling' AND pull_task_pk IS NULL"
+_PULL_CALLING = "status = 'calling' AND pull_task_pk IS NOT NULL"
 
 
 class Worker(SQLModel, table=True):
     """A lane of an execution: narrow, because it changes at every step. `held`: too many undelivered batches.
 
-    `pull`: its task's steps are claimed by executors, never called. A claim that is renewed changes no column that an
+    `pull_task_pk`: the task whose executors claim its steps, which are never called; none where the app is called.
+    `started_at`: when its executor began the step of the claim. A claim that is renewed changes no column that an
     index knows, so that PostgreSQL need not touch one: `lease_until` has none, and is looked for among the claims.
     """
 
     __tablename__ = "workers"
     __table_args__ = (
         Index("workers_due", "app_pk", "due_at", sqlite_where=text(_DUE), postgresql_where=text(_DUE)),
+        Index("workers_calling", "app_pk", sqlite_where=text(_CALLING), postgresql_where=text(_CALLING)),
         Index(
-            "workers_calling",
-            "app_pk",
-            sqlite_where=text("status = 'calling'"),
-            postgresql_where=text("status = 'calling'"),
+            "workers_pull_due", "pull_task_pk", "due_at", sqlite_where=text(_PULL_DUE), postgresql_where=text(_PULL_DUE)
+        ),
+        Index(
+            "workers_pull_calling",
+            "pull_task_pk",
+            sqlite_where=text(_PULL_CALLING),
+            postgresql_where=text(_PULL_CALLING),
         ),
         Index(
             "workers_awaiting",
@@ -269,11 +279,12 @@ class Worker(SQLModel, table=True):
     passed_over: bool = False
     undelivered: int = 0
     held: bool = False
-    pull: bool = False
+    pull_task_pk: int | None = Field(default=None, sa_column=big(nullable=True))
     refused: str | None = Field(default=None, sa_column=Column(Text))
     node: str | None = Field(default=None, sa_column=Column(Text))
     lease_until: int | None = Field(default=None, sa_column=big(nullable=True))
     claimed_at: int | None = Field(default=None, sa_column=big(nullable=True))
+    started_at: int | None = Field(default=None, sa_column=big(nullable=True))
 
 
 class WorkerState(SQLModel, table=True):
