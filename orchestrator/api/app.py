@@ -15,6 +15,7 @@ from orchestrator.api import (
     imports,
     nodes,
     purges,
+    rpc,
     tasks,
     tokens,
     workspaces,
@@ -39,6 +40,7 @@ _ROUTERS = (
     nodes.router,
     health.router,
     health.status_router,
+    rpc.router,
 )
 
 

@@ -22,11 +22,12 @@ _CLAIM_ID = re.compile(r"x_(?P<uid>.+)_(?P<worker_id>[0-9]{1,4})_(?P<token>[0-9]
 
 
 class Reason(StrEnum):
-    """Why an executor is refused. STALE: its claim holds no more. STATUS: not in this status. ENDING: too late."""
+    """Why something is refused. STALE: the claim holds no more. STATUS: not in this status. DONE: it is over."""
 
     STALE = "stale-exec-id"
     STATUS = "wrong-status"
     ENDING = "execution-is-failing"
+    DONE = "task-has-been-done"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from orchestrator import __version__
 from orchestrator.engine.deliverer import Deliverer
 from orchestrator.engine.dispatcher import Dispatcher, Outlets
 from orchestrator.engine.loop import Loop
+from orchestrator.engine.pollers import Pollers
 from orchestrator.engine.pruner import Pruner
 from orchestrator.engine.registrar import Registrar
 from orchestrator.engine.scheduler import Scheduler
@@ -33,7 +34,8 @@ LAST_COMMITS = timedelta(seconds=2)
 class Node:
     """Start, wake, drain. Its identity is fresh at every boot, so that nobody mistakes it for its predecessor.
 
-    A node of the role `api` runs no loops of the engine, but takes part: what it launches, it rings the others for.
+    A node of the role `api` runs no loops of the engine but that of the executors who poll at it. Yet it takes part:
+    what it launches, it rings the others for, and it hears them.
     """
 
     def __init__(self, settings: Settings, database: Database, vault: Vault, addresses: Addresses) -> None:
@@ -62,7 +64,8 @@ class Node:
             node_options.deliverer_options(settings, addresses, poll),
             delivered=self._delivered,
         )
-        self.timekeeper = Timekeeper(database, self.definitions, self.dispatcher.wake, poll, watches_leases=is_shared)
+        self.pollers = Pollers(database, self.definitions, poll, self._made_due)
+        self.timekeeper = Timekeeper(database, self.definitions, self._made_due, poll, watches_leases=is_shared)
         self.scheduler = Scheduler(database, self.definitions, new_id, self._made_due, poll)
         self.pruner = Pruner(database, node_options.retention_of(settings))
         self.registrar = Registrar(
@@ -85,9 +88,9 @@ class Node:
         if self._database.dialect is Dialect.SQLITE:
             while await self._database.write(timers.void_claims, self.definitions):
                 pass
-        for loop in (*self._loops, self.registrar):
+        for loop in (*self._loops, self.pollers, self.registrar):
             loop.start()
-        if self.listener is not None and self._loops:
+        if self.listener is not None:
             self.listener.start()
 
     def wake(self) -> None:
@@ -99,6 +102,7 @@ class Node:
         """Claim nothing more, let the calls in flight be applied, then stop; False if some were still under way."""
         within = timedelta(seconds=self._settings.engine.drain_secs)
         self.dispatcher.stop_claiming()
+        self.pollers.stop_waiting()
         self.registrar.drain()
         if self.listener is not None:
             await self.listener.stop()
@@ -113,6 +117,7 @@ class Node:
 
     async def _leave(self) -> None:
         self.notifier.ring()
+        await self.pollers.stop()
         await self.notifier.close()
         await self.registrar.stop()
         await self.registrar.leave()
@@ -121,15 +126,17 @@ class Node:
         return self.dispatcher, self.deliverer, self.timekeeper, self.scheduler, self.pruner
 
     def _wake_loops(self) -> None:
-        for loop in (self.dispatcher, self.deliverer, self.timekeeper, self.scheduler):
+        for loop in (self.dispatcher, self.pollers, self.deliverer, self.timekeeper, self.scheduler):
             loop.wake()
 
     def _made_due(self) -> None:
         self.dispatcher.wake()
+        self.pollers.wake()
         self.notifier.ring()
 
     def _delivered(self) -> None:
         self.dispatcher.wake()
+        self.pollers.wake()
         self.deliverer.wake()
         self.timekeeper.wake()
 
