@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.api.doors import Api, Json, accepted
+from tests.api.doors import Api, Json, a_task, accepted
 from tests.api.pulling import TASK, an_executor, claim_of, polled, rpc
 
 
@@ -212,3 +212,21 @@ async def test_steps_carry_the_turn_and_the_apps_state(api: Api) -> None:
     step = {"updated_worker_state": {"page": 2}, "is_done": False}
     after = (await rpc(client, "success", **claim_of(task), result=step))["resource"]
     assert after["status"] == "ready"
+
+
+async def test_the_overlap_policy_and_idempotency_are_those_of_every_task(api: Api) -> None:
+    client = await an_executor(api)
+    await api.install("app_one", a_task("app_one_run", transport="pull"), webhook_endpoint=None)
+    first = (await rpc(api.admin, "create-and-execute", definition="app_one_run"))["resource"]
+    refusal = await rpc(api.admin, "create-and-execute", 409, definition="app_one_run")
+    assert (refusal["type"], refusal["execution_id"]) == ("already-running", first["id"])
+    [task] = await polled(client, "app_one_run")
+    await rpc(client, "start", **claim_of(task))
+    await rpc(client, "success", **claim_of(task))
+    headers = {"Idempotency-Key": "once"}
+    again = [
+        accepted(await api.admin.post("/v1/executions", json={"task_id": "app_one_run"}, headers=headers), 201)["id"]
+        for _ in range(2)
+    ]
+    assert again[0] == again[1]
+    assert [one["id"] for one in await polled(client, "app_one_run", maxBatchSize=5)] == again[:1]

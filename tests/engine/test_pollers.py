@@ -83,6 +83,21 @@ async def test_a_claim_that_was_not_started_goes_to_who_waits(database_url: str)
         assert task.exec_id != vanished.exec_id
 
 
+async def test_one_that_waited_its_turn_goes_to_who_waits(database_url: str) -> None:
+    async with running_world(database_url, lambda request: {}, **SELDOM) as world:
+        await world.install({"transport": "pull", "on_multiple_exec": "retry_later"})
+        first, second = await world.launch(), await world.launch()
+        executor = Executor(world)
+        task = await executor.started()
+        assert (task.id, (await executor.look(second)).row.status) == (first, "created")
+        waiting = asyncio.create_task(world.node.pollers.poll(wanted(), LONG))
+        await waits(world.node.pollers)
+        await executor.succeed(task)
+        world.node.timekeeper.wake()
+        [task] = await waiting
+        assert task.id == second
+
+
 async def test_who_has_hung_up_gets_nothing(database_url: str) -> None:
     async with running_world(database_url, lambda request: {}, **SELDOM) as world:
         await world.install(PULL)
