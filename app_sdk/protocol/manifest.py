@@ -9,19 +9,19 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from app_sdk.protocol.cron import cron_problem
 from app_sdk.protocol.event_pattern import pattern_problem
 from app_sdk.protocol.json_path import json_path
+from app_sdk.protocol.manifested import TEN_YEARS_SECS, Manifested
+from app_sdk.protocol.pull_options import PullOptions
 from app_sdk.protocol.strict_json import JsonError, loads
 
 SEVEN_DAYS_SECS = 7 * 24 * 3600.0
 
 _ID_PATTERN = r"^appx?_[a-z0-9]+$"
 _ALIAS = re.compile(r"[^\s:]{1,255}")
-# Rules out dates that no calendar holds.
-_TEN_YEARS_SECS = 10 * 365 * 24 * 3600.0
 
 
 class ManifestError(ValueError):
@@ -79,23 +79,12 @@ def _event_pattern(pattern: str) -> str:
 HttpUrl = Annotated[str, Field(max_length=2048), AfterValidator(_http_url)]
 Alias = Annotated[str, AfterValidator(_plain_alias)]
 EventPattern = Annotated[str, AfterValidator(_event_pattern)]
-Seconds = Annotated[float, Field(ge=0, le=_TEN_YEARS_SECS, allow_inf_nan=False)]
-PositiveSeconds = Annotated[float, Field(gt=0, le=_TEN_YEARS_SECS, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=TEN_YEARS_SECS, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, Field(gt=0, le=TEN_YEARS_SECS, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 
 
-class _Manifested(BaseModel):
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_means_absent(cls, given: object) -> object:
-        if not isinstance(given, dict):
-            return given
-        return {key: value for key, value in given.items() if value is not None or key not in cls.model_fields}
-
-
-class RetryManifest(_Manifested):
+class RetryManifest(Manifested):
     """How a task is retried; None leaves the number to the server."""
 
     max_retries: int | None = Field(default=None, ge=0)
@@ -104,20 +93,20 @@ class RetryManifest(_Manifested):
     max_delay_secs: Seconds | None = None
 
 
-class RateLimit(_Manifested):
+class RateLimit(Manifested):
     """At most `calls` calls in any `per_secs` seconds."""
 
     calls: int = Field(ge=1)
     per_secs: PositiveSeconds
 
 
-class ScheduleManifest(_Manifested):
+class ScheduleManifest(Manifested):
     """When a task is launched: by cron in a time zone, or at an interval."""
 
     cron: Annotated[str, AfterValidator(_known_cron)] | None = None
     timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
     # A shorter one would be over before a launch is; and below a microsecond it would be no time at all.
-    interval_secs: Annotated[float, Field(ge=0.001, le=_TEN_YEARS_SECS, allow_inf_nan=False)] | None = None
+    interval_secs: Annotated[float, Field(ge=0.001, le=TEN_YEARS_SECS, allow_inf_nan=False)] | None = None
     jitter_secs: Seconds = 0
     catch_up: Literal["latest", "all", "none"] = "latest"
 
@@ -130,7 +119,7 @@ class ScheduleManifest(_Manifested):
         return self
 
 
-class TaskManifest(_Manifested):
+class TaskManifest(PullOptions):
     """One task that an app registers."""
 
     id: Name
@@ -138,7 +127,7 @@ class TaskManifest(_Manifested):
     description: str | None = None
     aliases: list[Alias] = Field(default_factory=list)
     is_cron: bool = False
-    minutes_interval: int = Field(default=0, ge=0, le=int(_TEN_YEARS_SECS) // 60)
+    minutes_interval: int = Field(default=0, ge=0, le=int(TEN_YEARS_SECS) // 60)
     schedule: ScheduleManifest | None = None
     on_multiple_exec: Literal["allow", "discard_new", "retry_later", "abort_existing"] = "discard_new"
     retry: RetryManifest = RetryManifest()
@@ -157,6 +146,13 @@ class TaskManifest(_Manifested):
         return ScheduleManifest(interval_secs=self.minutes_interval * 60.0) if self.is_cron else None
 
     @model_validator(mode="after")
+    def _is_retried_in_one_way(self) -> "TaskManifest":
+        aidboxs = {"allowed_retry_count", "retry_delay"} & self.model_fields_set
+        if self.transport == "pull" and "retry" in self.model_fields_set and aidboxs:
+            raise ValueError("give retry, or allowedRetryCount and retryDelay, not both")
+        return self
+
+    @model_validator(mode="after")
     def _has_one_clear_schedule(self) -> "TaskManifest":
         if self.is_cron and self.schedule is None and self.minutes_interval < 1:
             raise ValueError("is_cron needs minutes_interval (1 or more) or schedule")
@@ -171,7 +167,7 @@ class TaskManifest(_Manifested):
         return self
 
 
-class AppManifest(_Manifested):
+class AppManifest(Manifested):
     """An app, as it is installed."""
 
     id: str = Field(pattern=_ID_PATTERN, max_length=64)

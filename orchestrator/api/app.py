@@ -17,6 +17,7 @@ from orchestrator.api import (
     imports,
     nodes,
     purges,
+    rpc,
     subscriptions,
     tasks,
     tokens,
@@ -46,6 +47,7 @@ _ROUTERS = (
     nodes.router,
     health.router,
     health.status_router,
+    rpc.router,
 )
 
 

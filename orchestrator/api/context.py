@@ -1,11 +1,13 @@
 """What the API is given by the runtime."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from app_sdk.protocol.limits import Limits
 from orchestrator.service.definitions import Definitions
+from orchestrator.service.pull_claims import Wanted
+from orchestrator.service.pull_tasks import PullTask
 from orchestrator.service.vault import Vault
 from orchestrator.store.database import Database
 
@@ -14,7 +16,8 @@ from orchestrator.store.database import Database
 class ApiContext:
     """Everything that a route may use.
 
-    `wake` is called after the commit of anything that may have made work due. `is_ready`: the database is
+    `wake` is called after the commit of anything that may have made work due. `poll` waits for so long for steps of
+    pull tasks; `give_back` takes back what it has given to somebody who is gone. `is_ready`: the database is
     reachable, its schema serves this version, and this node is not draining. `node_timeout`: how long a node may be
     silent before it is held to be gone.
     """
@@ -27,6 +30,8 @@ class ApiContext:
     public_url: str
     new_id: Callable[[], str]
     wake: Callable[[], None]
+    poll: Callable[[Wanted, timedelta], Awaitable[Sequence[PullTask]]]
+    give_back: Callable[[Sequence[PullTask]], None]
     is_ready: Callable[[], Awaitable[bool]]
     node: str
     node_timeout: timedelta

@@ -49,6 +49,22 @@ class Unavailable(errors.OrchestratorError):
     """This node cannot serve now."""
 
 
+class InvalidParams(errors.OrchestratorError):
+    """The parameters of an RPC method are not acceptable; the fact `errors` names each field."""
+
+
+class UnknownMethod(errors.OrchestratorError):
+    """There is no such RPC method."""
+
+
+class NotServed(errors.OrchestratorError):
+    """The RPC method is one of a workflow engine, which is not served."""
+
+
+class ResultRefused(errors.OrchestratorError):
+    """The result of a pull task does not count: its claim is closed as a failed attempt."""
+
+
 INTERNAL = Kind(500, "internal", "The server failed")
 UNAVAILABLE = Kind(503, "unavailable", "Not available now")
 OUTCOME_UNKNOWN = Kind(503, "outcome-unknown", "It may have been done")
@@ -62,6 +78,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.Conflict: Kind(409, "conflict", "The present state does not allow it"),
     errors.Gone: Kind(410, "gone", "It came too late"),
     errors.AlreadyRunning: Kind(409, "already-running", "Another execution is in the way"),
+    errors.ClaimRefused: Kind(422, "claim-refused", "The claim does not allow it"),
     errors.Forbidden: Kind(403, "forbidden", "The token's role does not allow it"),
     errors.Unauthenticated: Kind(401, "unauthenticated", "No valid token"),
     errors.TooLarge: Kind(413, "too-large", "Over a limit"),
@@ -77,6 +94,10 @@ KINDS: Mapping[type[Exception], Kind] = {
     InProgress: Kind(409, "idempotency-in-progress", "The first request is in progress"),
     JsonError: Kind(400, "malformed-json", "The body is not strict JSON"),
     ManifestError: INVALID,
+    InvalidParams: Kind(422, "invalid-params", "The parameters are not acceptable"),
+    UnknownMethod: Kind(422, "unknown-method", "There is no such method"),
+    NotServed: Kind(422, "not-served", "Workflows are not served"),
+    ResultRefused: Kind(422, "invalid-result", "The result does not count"),
 }
 
 # What the framework refuses by itself.
@@ -120,7 +141,7 @@ def refusal(error: Exception, path: str) -> Response:
         headers = _RETRY_LATER
     elif isinstance(error, InProgress):
         headers = _RETRY_SOON
-    return problem(kind, _detail(error), path, **_facts(error), headers=headers)
+    return problem(kind, said_of(error), path, **facts_of(error), headers=headers)
 
 
 def kind_of(error: Exception) -> Kind:
@@ -128,7 +149,8 @@ def kind_of(error: Exception) -> Kind:
     return next((KINDS[cls] for cls in type(error).__mro__ if cls in KINDS), INTERNAL)
 
 
-def _detail(error: Exception) -> str:
+def said_of(error: Exception) -> str:
+    """What a client may be told about an error."""
     # Neither says more to strangers: the cause may name hosts, paths or secrets.
     if kind_of(error) is INTERNAL:
         return "something went wrong in the server; its log says what"
@@ -142,7 +164,8 @@ def _detail(error: Exception) -> str:
     return str(error)
 
 
-def _facts(error: Exception) -> dict[str, Any]:
+def facts_of(error: Exception) -> dict[str, Any]:
+    """The facts about an error, as members of its answer."""
     match error:
         case JsonError():
             return {"errors": [{"field": error.path, "message": error.problem}]}
@@ -181,7 +204,7 @@ async def _by_framework(request: Request, error: Exception) -> Response:
 
 async def _failed(request: Request, error: Exception) -> Response:
     # The framework raises the error again after this answer, so that the server logs it.
-    return problem(INTERNAL, _detail(error), request.url.path)
+    return problem(INTERNAL, said_of(error), request.url.path)
 
 
 def _allowed(request: Request) -> str:

@@ -64,7 +64,23 @@ ALLOWED: Mapping[str, frozenset[Role]] = {
     "list_nodes": _READERS,
 }
 
+# The methods of POST /rpc, which are no operations of the native API.
+_EXECUTORS = _OPERATORS_AND_APPS | {Role.EXECUTOR}
+_WATCHERS = _READERS_AND_APPS | {Role.EXECUTOR}
+METHODS: Mapping[str, frozenset[Role]] = {
+    "awf.task/poll": _EXECUTORS,
+    "awf.task/long-poll": _EXECUTORS,
+    "awf.task/start": _EXECUTORS,
+    "awf.task/notify": _EXECUTORS,
+    "awf.task/success": _EXECUTORS,
+    "awf.task/fail": _EXECUTORS,
+    "awf.task/create-and-execute": _OPERATORS_AND_APPS,
+    "awf.task/cancel": _OPERATORS_AND_APPS,
+    "awf.task/status": _WATCHERS,
+    "awf.task/list": _WATCHERS,
+}
+
 
 def may(role: Role, operation: str) -> bool:
-    """Whether the role may do the operation, by its `operationId`."""
-    return role in ALLOWED.get(operation, frozenset())
+    """Whether the role may do the operation, by its `operationId`, or call the method, by its name."""
+    return role in ALLOWED.get(operation, METHODS.get(operation, frozenset()))

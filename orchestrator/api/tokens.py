@@ -27,6 +27,8 @@ async def create_token(body: shapes.NewToken, caller: Authenticated, write: Post
             role=Role(body.role),
             app_id=body.app_id,
             expires_at=body.expires_at,
+            tasks=None if body.tasks is None else tuple(body.tasks),
+            owner_id=body.owner_id,
         )
         made, plain = tokens.create(tx, order)
         return Reply(201, shapes.token(made), {"token": plain})

@@ -36,6 +36,19 @@ def create(  # noqa: PLR0913 - an option each
         str | None,
         typer.Option("--app", help="The app that a token of role app is bound to.", show_default=False),
     ] = None,
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task",
+            metavar="NAME",
+            help="A task that a token of role executor may pull, by id or alias; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    owner_id: Annotated[
+        int | None,
+        typer.Option("--owner-id", metavar="N", help="The user on whose behalf it acts.", show_default=False),
+    ] = None,
     expires_at: Annotated[
         str | None, typer.Option(metavar="TIME", help="e.g. 2027-01-31T00:00:00Z", show_default=False)
     ] = None,
@@ -48,6 +61,10 @@ def create(  # noqa: PLR0913 - an option each
     body: JsonObject = {"name": name, "role": role}
     if app_id is not None:
         body["app_id"] = app_id
+    if tasks:
+        body["tasks"] = tasks
+    if owner_id is not None:
+        body["owner_id"] = owner_id
     if expires_at is not None:
         body["expires_at"] = read_time(expires_at)
     if workspace_id is not None:
@@ -56,8 +73,10 @@ def create(  # noqa: PLR0913 - an option each
     if as_json:
         print_json(token)
         return
-    shown = ("id", "name", "role", "app_id")
-    print_record("token", {key: clean(token.get(key)) for key in shown} | {"expires": when(token.get("expires_at"))})
+    shown = {key: clean(token.get(key)) for key in ("id", "name", "role", "app_id", "owner_id")}
+    names = token.get("tasks")
+    bound = {"tasks": clean(", ".join(map(str, names))) if isinstance(names, list) else ""}
+    print_record("token", {**shown, **bound, "expires": when(token.get("expires_at"))})
     say(f"Token, shown this once: {token.get('token')}")
 
 

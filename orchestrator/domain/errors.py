@@ -37,6 +37,13 @@ class AlreadyRunning(Conflict):
     """The overlap policy refuses a launch; the fact `execution_id` names the one in the way."""
 
 
+class ClaimRefused(OrchestratorError):
+    """A pull executor names a claim that does not hold any more, or asks what its task's status does not allow.
+
+    The fact `reason` says which, in a word.
+    """
+
+
 class Forbidden(OrchestratorError):
     """The token's role does not allow it."""
 

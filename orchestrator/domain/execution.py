@@ -155,6 +155,10 @@ class Execution:
         """A claim whose call was never started: the worker is due at once, and no failure is counted."""
         self._carry_out(self._touch(worker_id), CallAgain(now), now)
 
+    def change_lease(self, worker_id: int, lease: Lease) -> None:
+        """The executor of a pull claim has begun the step, or given a sign of life: the claim stays its own."""
+        self._touch(worker_id).lease = lease
+
     def time_out_await(self, worker_id: int, now: datetime) -> None:
         """No callback came in time: the worker has failed."""
         self._carry_out(self._touch(worker_id), Fail(NO_CALLBACK), now)

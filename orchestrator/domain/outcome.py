@@ -24,6 +24,8 @@ class FailureKind(StrEnum):
     STATUS = "status"
     INVALID_BODY = "invalid_body"
     LOST = "lost"
+    EXECUTOR = "executor"
+    IN_PROGRESS_TIMEOUT = "in_progress_timeout"
 
 
 @dataclass(frozen=True, slots=True)

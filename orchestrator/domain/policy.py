@@ -5,6 +5,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from app_sdk.protocol.manifest import RetryManifest, TaskManifest
+from app_sdk.protocol.pull_options import DEFAULT_ALLOWED_RETRIES, DEFAULT_RETRY_DELAY_MS
 from orchestrator.domain.retry import RetryPolicy
 
 
@@ -43,9 +44,9 @@ class TaskPolicy:
 
 
 def task_policy(task: TaskManifest, defaults: RetryPolicy) -> TaskPolicy:
-    """The policy of `task`; what its `retry` leaves out comes from `defaults`."""
+    """The policy of `task`; what its `retry` leaves out comes from `defaults`, for pull tasks from Aidbox's."""
     return TaskPolicy(
-        retry=_retry_policy(task.retry, defaults),
+        retry=_retry_policy(task.retry, _pull_defaults(task, defaults) if task.transport == "pull" else defaults),
         delivery=Delivery(task.delivery),
         on_worker_failure=OnWorkerFailure(task.on_worker_failure),
         max_duration=timedelta(seconds=task.max_duration_secs),
@@ -59,6 +60,18 @@ def _retry_policy(asked: RetryManifest, defaults: RetryPolicy) -> RetryPolicy:
         initial_delay=_seconds(asked.initial_delay_secs, defaults.initial_delay),
         multiplier=defaults.multiplier if asked.multiplier is None else asked.multiplier,
         max_delay=_seconds(asked.max_delay_secs, defaults.max_delay),
+    )
+
+
+def _pull_defaults(task: TaskManifest, defaults: RetryPolicy) -> RetryPolicy:
+    """A few retries, each after the same wait."""
+    count, delay_ms = task.allowed_retry_count, task.retry_delay
+    delay = timedelta(milliseconds=DEFAULT_RETRY_DELAY_MS if delay_ms is None else delay_ms)
+    return RetryPolicy(
+        max_retries=DEFAULT_ALLOWED_RETRIES if count is None else count,
+        initial_delay=delay,
+        multiplier=1.0,
+        max_delay=max(delay, defaults.max_delay),
     )
 
 

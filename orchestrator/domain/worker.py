@@ -14,11 +14,15 @@ BEFORE_FIRST_STEP = -1
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who holds a claim, since when, and until when nobody else may take it over."""
+    """Who holds a claim, since when, and until when nobody else may take it over.
+
+    `node`: the one that calls the app, or the executor that has pulled the step. `started`: when that one began.
+    """
 
     node: str
     since: datetime
     until: datetime
+    started: datetime | None = None
 
 
 @dataclass(slots=True)

@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 import orjson
 
@@ -11,6 +10,7 @@ from app_sdk.protocol.signing import sign
 from orchestrator.engine.caller import Request
 from orchestrator.service.callback_urls import PATH, CallbackSigner
 from orchestrator.service.claim import Claim
+from orchestrator.service.payloads import exec_worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +53,7 @@ def build(claim: Claim, secret: str, options: RequestOptions) -> Request:
 
 
 def _body(claim: Claim, options: RequestOptions) -> bytes:
-    worker = {
-        "task_id": claim.task_id,
-        "task_name": claim.task_name,
-        "task_exec_id": claim.execution_id,
-        "task_exec_created_at": _rfc3339(claim.created_at),
-        "worker_id": claim.worker_id,
-        # Already JSON, and kept letter for letter: numbers and key order reach the app as it wrote them.
-        "worker_state": orjson.Fragment(claim.worker_state),
-        "retry_count": claim.retry_count,
-        "step": claim.step,
-        "timeout_in_ms": int(options.timeout_secs * 1000),
-        "workers": {str(worker_id): status for worker_id, status in claim.workers.items()},
-        "callback_url": f"{options.api_endpoint}{PATH}/{_signed(claim, options)}",
-    }
-    if claim.callback is not None:
-        worker["callback"] = orjson.Fragment(claim.callback)
-    if claim.worker_results is not None:
-        worker["worker_results"] = orjson.Fragment(claim.worker_results)
+    callback_url = f"{options.api_endpoint}{PATH}/{_signed(claim, options)}"
     return orjson.dumps(
         {
             "api_endpoint": options.api_endpoint,
@@ -79,14 +62,10 @@ def _body(claim: Claim, options: RequestOptions) -> bytes:
             "app_id": claim.app.id,
             "app_state": orjson.Fragment(claim.app.state),
             "kind": "task_exec_worker",
-            "task_exec_worker": worker,
+            "task_exec_worker": exec_worker(claim, int(options.timeout_secs * 1000), callback_url),
         }
     )
 
 
 def _signed(claim: Claim, options: RequestOptions) -> str:
     return options.callbacks.sign(claim.uid, claim.worker_id, claim.step)
-
-
-def _rfc3339(instant: datetime) -> str:
-    return instant.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""The timekeeper: leases that ran out, deadlines, waits without a callback, pending executions whose turn has come."""
+"""The timekeeper: claims that ran out, deadlines, waits without a callback, pending executions whose turn has come."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,8 +15,9 @@ from orchestrator.store.transaction import Transaction
 class Timekeeper(Loop):
     """One per node; every node may do the same work at the same time. `made_due` is told when workers became due.
 
-    `watches_leases` is False on the embedded database: its claims are void at boot, and a jump of the wall clock
-    must not take a call away from the one process that is making it.
+    `watches_leases` is False on the embedded database: its own claims are void at boot, and a jump of the wall clock
+    must not take a call away from the one process that is making it. Executors' claims are watched on both; there,
+    they get their whole time again after a boot or a jump.
     """
 
     name = "timekeeper"

@@ -14,6 +14,7 @@ from orchestrator.engine.deliverer import Deliverer
 from orchestrator.engine.dispatcher import Dispatcher, Outlets
 from orchestrator.engine.event_deliverer import EventDeliverer
 from orchestrator.engine.loop import Loop
+from orchestrator.engine.pollers import Pollers
 from orchestrator.engine.pruner import Pruner
 from orchestrator.engine.publisher import Publisher
 from orchestrator.engine.registrar import Registrar
@@ -24,7 +25,7 @@ from orchestrator.runtime import node_options
 from orchestrator.runtime.identifiers import new_id
 from orchestrator.runtime.node_options import Addresses
 from orchestrator.runtime.way_down import Stage, WayDown
-from orchestrator.service import timers
+from orchestrator.service import pull_timers, timers
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.vault import Vault
 from orchestrator.settings import NO_LISTEN, Settings
@@ -36,7 +37,8 @@ from orchestrator.store.nodes import NodeFacts
 class Node:
     """Start, wake, drain. Its identity is fresh at every boot, so that nobody mistakes it for its predecessor.
 
-    A node of the role `api` runs no loops of the engine, but takes part: what it launches, it rings the others for.
+    A node of the role `api` runs no loops of the engine but that of the executors who poll at it. Yet it takes part:
+    what it launches, it rings the others for, and it hears them.
     """
 
     def __init__(self, settings: Settings, database: Database, vault: Vault, addresses: Addresses) -> None:
@@ -76,7 +78,8 @@ class Node:
             launched=self._made_due,
         )
         self.publisher = Publisher(database, self.event_deliverer.wake, poll)
-        self.timekeeper = Timekeeper(database, self.definitions, self.dispatcher.wake, poll, watches_leases=is_shared)
+        self.pollers = Pollers(database, self.definitions, poll, self._made_due)
+        self.timekeeper = Timekeeper(database, self.definitions, self._made_due, poll, watches_leases=is_shared)
         self.scheduler = Scheduler(database, self.definitions, new_id, self._made_due, poll)
         self.pruner = Pruner(database, node_options.retention_of(settings))
         self.registrar = Registrar(
@@ -95,13 +98,14 @@ class Node:
         )
 
     async def start(self) -> None:
-        """Take up the work. On the embedded database the claims of the process before are void, and resumed at once."""
+        """Take up the work. On the embedded database the claims of the process before are void, and resumed."""
         if self._database.dialect is Dialect.SQLITE:
             while await self._database.write(timers.void_claims, self.definitions):
                 pass
-        for loop in (*self._loops, self.registrar):
+            await self._database.write(pull_timers.begin_anew, self.definitions)
+        for loop in (*self._loops, self.pollers, self.registrar):
             loop.start()
-        if self.listener is not None and self._loops:
+        if self.listener is not None:
             self.listener.start()
 
     def wake(self) -> None:
@@ -116,6 +120,7 @@ class Node:
         """
         way = way_down or WayDown.begin(self._settings.engine.drain_secs)
         self.dispatcher.stop_claiming()
+        self.pollers.stop_waiting()
         self.registrar.drain()
         senders = (self.dispatcher, self.deliverer, self.event_deliverer)
         await self._at_most(way.left(Stage.CALLS), self._stop_loops)
@@ -136,6 +141,7 @@ class Node:
 
     async def _leave(self) -> None:
         self.notifier.ring()
+        await self.pollers.stop()
         await self.notifier.close()
         await self.registrar.stop()
         await self.registrar.leave()
@@ -152,7 +158,7 @@ class Node:
         return *worked, self.publisher, self.event_deliverer
 
     def _wake_loops(self) -> None:
-        loops = self.dispatcher, self.deliverer, self.timekeeper, self.scheduler
+        loops = self.dispatcher, self.pollers, self.deliverer, self.timekeeper, self.scheduler
         for loop in (*loops, self.publisher, self.event_deliverer):
             loop.wake()
 
@@ -163,10 +169,12 @@ class Node:
 
     def _made_due(self) -> None:
         self.dispatcher.wake()
+        self.pollers.wake()
         self.notifier.ring()
 
     def _delivered(self) -> None:
         self.dispatcher.wake()
+        self.pollers.wake()
         self.deliverer.wake()
         self._freed()
 

@@ -98,6 +98,8 @@ async def _run(
         public_url=url,
         new_id=new_id,
         wake=node.wake,
+        poll=node.pollers.poll,
+        give_back=node.pollers.give_back,
         is_ready=is_ready,
         node=node.identity,
         node_timeout=timedelta(seconds=settings.engine.node_timeout_secs),

@@ -112,7 +112,9 @@ def _apply_one(work: _Work, report: Report, position: int, jitter: float) -> Non
     if held is None or not held.execution.holds(claim.worker_id, claim.token):
         work.record.call(report, "fenced", _message(report), report.notes)
         return
-    work.apps.hear(claim.app.pk, is_silent=_is_silent(report))
+    if not held.definition.is_pull:
+        # What an executor says or not tells nothing about the app's endpoint.
+        work.apps.hear(claim.app.pk, is_silent=_is_silent(report))
     report = _checked_against_data(work, report)
     match report.meaning:
         case ReadyAnswer() as ready:

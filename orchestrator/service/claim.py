@@ -162,10 +162,11 @@ def _claim(
             taken.append((one, worker_id))
     save(tx, held.values(), now)
     allowances.spend(tx, allowed.values(), now)
-    return _with_facts(tx, taken, now)
+    return with_facts(tx, taken, now)
 
 
-def _with_facts(tx: Transaction, taken: list[tuple[Held, int]], now: datetime) -> tuple[Claim, ...]:
+def with_facts(tx: Transaction, taken: list[tuple[Held, int]], now: datetime) -> tuple[Claim, ...]:
+    """The claims of workers that are held and calling, as (execution, worker id), in their order."""
     if not taken:
         return ()
     facts = apps.facts(tx, {held.app_pk for held, _ in taken})

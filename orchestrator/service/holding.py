@@ -215,7 +215,7 @@ def _guard(row: dict[str, Any]) -> dict[str, Any]:
 def _worker(row: tuple[Any, ...]) -> Worker:
     (_, worker_id, status, step, token, retry_count, idle_steps, due_at) = row[:8]
     (finished, waits, passed_over, awaited, resumes, called_back, early_callback) = row[8:15]
-    (undelivered, refused, node, claimed_at, lease_until) = row[15:]
+    (undelivered, refused, node, claimed_at, lease_until, started_at) = row[15:]
     return Worker(
         worker_id=worker_id,
         status=WorkerStatus(status),
@@ -233,8 +233,12 @@ def _worker(row: tuple[Any, ...]) -> Worker:
         has_early_callback=bool(early_callback),
         undelivered=undelivered,
         refused=refused,
-        lease=None if node is None else Lease(node, from_micros(claimed_at), from_micros(lease_until)),
+        lease=None if node is None else _lease(node, claimed_at, lease_until, started_at),
     )
+
+
+def _lease(node: str, claimed_at: int, lease_until: int, started_at: int | None) -> Lease:
+    return Lease(node, from_micros(claimed_at), from_micros(lease_until), maybe_instant(started_at))
 
 
 def _worker_row(held: Held, worker: Worker, guard: tuple[int, str] | None) -> dict[str, Any]:
@@ -261,7 +265,8 @@ def _worker_row(held: Held, worker: Worker, guard: tuple[int, str] | None) -> di
         "node": lease.node if lease else None,
         "claimed_at": maybe_micros(lease.since) if lease else None,
         "lease_until": maybe_micros(lease.until) if lease else None,
+        "started_at": maybe_micros(lease.started) if lease else None,
     }
     if guard is None:
-        return {**row, "app_pk": held.app_pk, "pull": held.definition.is_pull}
+        return {**row, "app_pk": held.app_pk, "pull_task_pk": held.task_pk if held.definition.is_pull else None}
     return {**row, "was_token": guard[0], "was_status": guard[1]}

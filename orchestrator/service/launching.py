@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import assert_never
 
-from orchestrator.domain.beginning import Beginning, Seed
+from orchestrator.domain.beginning import Beginning, Seed, as_object
 from orchestrator.domain.errors import AlreadyRunning, Conflict, Invalid
 from orchestrator.domain.overlap import Queue, Refuse, Start, Verdict, decide
 from orchestrator.domain.policy import OnMultipleExec
+from orchestrator.domain.pulling import concurrency_key
 from orchestrator.domain.states import ExecutionStatus
-from orchestrator.service import callback_effects
+from orchestrator.service import callback_effects, json_schemas
 from orchestrator.service.definitions import Definitions, TaskDefinition
 from orchestrator.service.holding import Held, hold, newly_held, present, save
 from orchestrator.store import apps, executions, groups
@@ -68,14 +69,12 @@ def launch(tx: Transaction, definitions: Definitions, order: LaunchOrder, new_id
     """Create the execution and start it if its turn is now.
 
     Raises AlreadyRunning when the policy refuses it (the fact `execution_id` names the one in the way), Conflict when
-    its id is taken, its app is deleted or its task is one for pull executors, Invalid when the id holds a colon.
+    its id is taken or its app is deleted, Invalid when the id holds a colon or the input does not fit the schema.
     """
     _check_id(tx, order)
     now = tx.now()
     definition = definitions.read(tx, {order.version_pk})[order.version_pk]
-    if definition.is_pull:
-        # Nobody could claim it: it would wait until its max_duration_secs, and then fail.
-        raise Conflict("not launched: tasks with transport pull are not served by this version")
+    _check_input(definition, order)
     later = order.run_at is not None and order.run_at > now
     group = (order.task_pk, order.multiple_exec_key)
     verdict: Verdict = Queue() if later else _verdict(tx, definition, group, now)
@@ -204,6 +203,13 @@ def _check_id(tx: Transaction, order: LaunchOrder) -> None:
         raise _id_taken(order.id)
 
 
+def _check_input(definition: TaskDefinition, order: LaunchOrder) -> None:
+    schema = definition.manifest.input_schema
+    problem = None if schema is None else json_schemas.fault(schema, as_object(order.input))
+    if problem is not None:
+        raise Invalid(f"the input does not fit the task's input_schema: {problem}", field="$.state")
+
+
 def _id_taken(execution_id: str) -> Conflict:
     return Conflict(f"there is an execution {execution_id} already", execution_id=execution_id)
 
@@ -219,6 +225,7 @@ def _insert(tx: Transaction, order: LaunchOrder, definition: TaskDefinition, uid
         "multiple_exec_key": order.multiple_exec_key,
         "run_at": maybe_micros(order.run_at),
         "queues": definition.on_multiple_exec is OnMultipleExec.RETRY_LATER,
+        "concurrency_key": _concurrency_key(definition, order),
         "created_at": to_micros(now),
     }
     pk = groups.insert_execution(tx, row)
@@ -227,6 +234,11 @@ def _insert(tx: Transaction, order: LaunchOrder, definition: TaskDefinition, uid
         raise _id_taken(order.id or uid)
     _insert_details(tx, pk, order, now)
     return newly_held(pk, row, definition, order.seeds)
+
+
+def _concurrency_key(definition: TaskDefinition, order: LaunchOrder) -> str | None:
+    path = definition.manifest.concurrency_path
+    return None if path is None else concurrency_key(path, as_object(order.input))
 
 
 def _insert_details(tx: Transaction, pk: int, order: LaunchOrder, now: datetime) -> None:

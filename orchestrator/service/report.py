@@ -1,7 +1,7 @@
 """What comes back from a call, made ready for its application: all parsing, checking and encoding that can be done
 before a transaction begins. Touches nothing."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -31,13 +31,19 @@ class ReadyAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One call's outcome on its way to `apply`. `took` is what the call lasted."""
+    """One call's outcome on its way to `apply`. `took` is what the call lasted.
+
+    `said` and `digest` come from pull executors: the JSON text of the error that one reported, and what the same
+    report would be known by.
+    """
 
     claim: Claim
     meaning: ReadyAnswer | Unanswered
     http_status: int | None
     took: timedelta
     notes: tuple[str, ...] = field(default=())
+    said: str | None = None
+    digest: str | None = None
 
 
 def report(claim: Claim, outcome: Response | NoResponse, limits: Limits, took: timedelta) -> Report:
@@ -49,7 +55,7 @@ def report(claim: Claim, outcome: Response | NoResponse, limits: Limits, took: t
 
 def refused(report: Report, message: str) -> Report:
     """The report of an answer that the data refuse: nothing is applied, the worker has failed at once."""
-    return Report(report.claim, refusal(message), report.http_status, report.took, report.notes)
+    return replace(report, meaning=refusal(message))
 
 
 def _ready(claim: Claim, meaning: Meaning, limits: Limits) -> tuple[ReadyAnswer | Unanswered, tuple[str, ...]]:

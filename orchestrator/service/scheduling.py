@@ -10,7 +10,7 @@ from enum import Enum, auto
 
 from app_sdk.protocol import strict_json
 from app_sdk.protocol.manifest import ScheduleManifest
-from orchestrator.domain.errors import AlreadyRunning, Conflict
+from orchestrator.domain.errors import AlreadyRunning, Conflict, Invalid
 from orchestrator.domain.policy import OnMultipleExec
 from orchestrator.domain.schedule import DueSlots, due_slots, jittered
 from orchestrator.domain.states import AppStatus
@@ -118,7 +118,7 @@ def _launch_slot(
         policy = definitions.read(tx, {due.version_pk})[due.version_pk].on_multiple_exec
         outcome = Outcome.MERGED if policy is OnMultipleExec.RETRY_LATER else Outcome.SKIPPED
         return Entry(slot, outcome, Reason.OVERLAP, refusal.message)
-    except Conflict as refusal:
+    except (Conflict, Invalid) as refusal:
         return Entry(slot, Outcome.SKIPPED, Reason.REFUSED, refusal.message)
     jitter_secs = ScheduleManifest.model_validate_json(due.definition).jitter_secs
     late = max(timedelta(), now - jittered(slot, due.task_id, jitter_secs))

@@ -5,6 +5,7 @@ from orchestrator.domain.cron import check_cron
 from orchestrator.domain.errors import Conflict, Invalid, NotFound
 from orchestrator.domain.schedule import Schedule, jittered, next_slot
 from orchestrator.service import occurrences, subscriptions
+from orchestrator.service.json_schemas import check_schema
 from orchestrator.store import task_rows
 from orchestrator.store.clock import from_micros, maybe_micros, to_micros
 from orchestrator.store.tables import App, Task, TaskAlias, TaskVersion
@@ -24,7 +25,8 @@ def register(tx: Transaction, app: App, manifest: AppManifest) -> None:
     """
     now = to_micros(tx.now())
     known = {task.id: task for task in of_app(tx, app)}
-    for definition in manifest.tasks:
+    for position, definition in enumerate(manifest.tasks):
+        _check_schemas(definition, f"$.manifest.tasks[{position}]")
         task = known.pop(definition.id, None) or Task(
             workspace_id=app.workspace_id,
             app_pk=app.key,
@@ -83,6 +85,12 @@ def schedule_of(definition: TaskManifest, anchor_at: int) -> Schedule | None:
     if asked is None:
         return None
     return occurrences.schedule_of(asked, anchor_at)
+
+
+def _check_schemas(definition: TaskManifest, place: str) -> None:
+    for name, schema in (("input_schema", definition.input_schema), ("result_schema", definition.result_schema)):
+        if schema is not None:
+            check_schema(schema, f"{place}.{name}")
 
 
 def _add_version(tx: Transaction, task: Task, definition: TaskManifest, now: int) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection
 from datetime import timedelta
 
 from orchestrator.domain.states import WorkerStatus
+from orchestrator.service import pull_timers
 from orchestrator.service.callback_effects import time_out
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
-from orchestrator.store import groups, outbox, overdue, records
+from orchestrator.store import groups, outbox, overdue, pulling, records
 from orchestrator.store.clock import from_micros, to_micros
 from orchestrator.store.transaction import Transaction
 
@@ -55,15 +56,17 @@ def release_unknown(tx: Transaction, definitions: Definitions, node: str, known:
 
 
 def expire(tx: Transaction, definitions: Definitions, only: int | None = None) -> int:
-    """Fail executions past their deadline and waits past their timeout; returns how many executions it was."""
+    """End what is past its time: executions, waits for a callback, claims of executors; returns how many executions."""
     now = tx.now()
     awaiting = [wait for wait in overdue.waits(tx, to_micros(now), BATCH) if only in (None, wait[0])]
     expired = [pk for pk in overdue.deadlines(tx, to_micros(now), BATCH) if only in (None, pk)]
-    held = hold(tx, definitions, {pk for pk, _ in awaiting} | set(expired))
+    claims = [claim for claim in pull_timers.run_out_claims(tx, now) if only in (None, claim[0])]
+    held = hold(tx, definitions, {pk for pk, _ in awaiting} | {pk for pk, _, _ in claims} | set(expired))
     for pk, worker_id in awaiting:
         worker = held[pk].execution.workers[worker_id]
         if worker.status is WorkerStatus.AWAITING and worker.due_at is not None and worker.due_at <= now:
             time_out(tx, held[pk], worker_id, now)
+    pull_timers.end(tx, held, claims, now)
     for pk in expired:
         held[pk].execution.expire(now)
     save(tx, held.values(), now)
@@ -72,9 +75,10 @@ def expire(tx: Transaction, definitions: Definitions, only: int | None = None) -
 
 def late_executions(tx: Transaction) -> list[int]:
     """The executions that `lose_leases` and `expire` would find now."""
-    now = to_micros(tx.now())
+    at = tx.now()
+    now, pulled = to_micros(at), pull_timers.run_out_claims(tx, at)
     claims, waits = overdue.leases(tx, now, BATCH), overdue.waits(tx, now, BATCH)
-    return sorted({one[0] for one in (*claims, *waits)} | set(overdue.deadlines(tx, now, BATCH)))
+    return sorted({one[0] for one in (*claims, *waits, *pulled)} | set(overdue.deadlines(tx, now, BATCH)))
 
 
 def pending_due(tx: Transaction) -> list[int]:
@@ -83,9 +87,10 @@ def pending_due(tx: Transaction) -> list[int]:
 
 
 def next_timer(tx: Transaction) -> timedelta | None:
-    """How long until the next deadline, timeout or start time; None if there is none."""
+    """How long until the next deadline, timeout, end of a pull claim or start time; None if there is none."""
     now = tx.now()
-    instants = [at for at in (groups.first_run_at(tx, to_micros(now)), *overdue.first(tx)) if at is not None]
+    found = (groups.first_run_at(tx, to_micros(now)), *overdue.first(tx), pulling.first_end(tx))
+    instants = [at for at in found if at is not None]
     return max(timedelta(), from_micros(min(instants)) - now) if instants else None
 
 
@@ -121,6 +126,7 @@ def _record_lost(tx: Transaction, held: Held, worker_id: int, message: str) -> N
         "spawned": None,
         "rests": None,
         "answer": None,
+        "digest": None,
         "items": 0,
         "node": worker.lease.node if worker.lease else None,
         "started_at": to_micros(worker.lease.since) if worker.lease else None,

@@ -32,20 +32,22 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a caller can see: a workspace, or one app of it."""
+    """What a caller can see: a workspace, or one app of it. `tasks`: the ids or aliases that an executor may pull."""
 
     workspace_id: str
     app_pk: int | None = None
+    tasks: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who holds a valid token."""
+    """Who holds a valid token. `owner_id`: the user of another system on whose behalf it acts."""
 
     token_id: str
     name: str
     role: Role
     scope: Scope
+    owner_id: int | None = None
 
     @property
     def workspace_id(self) -> str:
@@ -59,19 +61,25 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class TokenOrder:
-    """What a new token is to be; `app_id` goes with the role `app`, and only with it."""
+    """What a new token is to be; `app_id` goes with the role `app`, `tasks` with `executor`, and only with these.
+
+    An executor without `tasks` may pull every task of the workspace.
+    """
 
     workspace_id: str
     name: str
     role: Role
     app_id: str | None = None
     expires_at: datetime | None = None
+    tasks: tuple[str, ...] | None = None
+    owner_id: int | None = None
 
 
 def authenticate(tx: Transaction, plain: str) -> Caller:
     """Who holds this token. Raises Unauthenticated if it is unknown, revoked, expired, or its app is gone."""
     found = _valid(tx, statements.by_hash(tx, _hash(plain)))
-    return Caller(found.id, found.name, Role(found.role), Scope(found.workspace_id, found.app_pk))
+    scope = Scope(found.workspace_id, found.app_pk, found.tasks)
+    return Caller(found.id, found.name, Role(found.role), scope, found.owner_id)
 
 
 def check_still_valid(tx: Transaction, caller: Caller) -> None:
@@ -83,6 +91,8 @@ def create(tx: Transaction, order: TokenOrder) -> tuple[TokenView, str]:
     """Make a token; returns it with its secret, which nobody can read again. Raises Invalid, NotFound."""
     if (order.role is Role.APP) != (order.app_id is not None):
         raise Invalid("the role app needs an app_id, and no other role takes one", field="app_id")
+    if order.tasks is not None and (order.role is not Role.EXECUTOR or not order.tasks):
+        raise Invalid("a list of task ids or aliases goes with the role executor, and only with it", field="tasks")
     now = tx.now()
     if order.expires_at is not None and order.expires_at <= now:
         raise Invalid("this time has passed", field="expires_at")
@@ -99,6 +109,8 @@ def create(tx: Transaction, order: TokenOrder) -> tuple[TokenView, str]:
         app_pk=app_pk,
         created_at=to_micros(now),
         expires_at=maybe_micros(order.expires_at),
+        tasks=order.tasks,
+        owner_id=order.owner_id,
     )
     statements.insert(tx, new)
     return _get(tx, order.workspace_id, new.id), plain

@@ -2,7 +2,8 @@
 
 from sqlmodel import col, select
 
-from orchestrator.store.tables import App, AppState, Execution
+from orchestrator.store.tables import App, AppState
+from orchestrator.store.tables_executions import Execution
 from orchestrator.store.transaction import Transaction
 
 

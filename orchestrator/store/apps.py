@@ -9,14 +9,16 @@ from orchestrator.store.transaction import Transaction
 
 _DUE = """
 SELECT apps.pk, apps.max_concurrent_calls, apps.unanswered_calls, apps.rate_calls, apps.rate_per_secs, apps.rate_recent,
-       (SELECT count(*) FROM workers WHERE workers.app_pk = apps.pk AND status = 'calling' AND NOT pull),
+       (SELECT count(*) FROM workers WHERE workers.app_pk = apps.pk AND status = 'calling' AND pull_task_pk IS NULL),
        (SELECT min(due_at) FROM workers
-         WHERE workers.app_pk = apps.pk AND status = 'ready' AND NOT held AND NOT pull AND due_at IS NOT NULL)
+         WHERE workers.app_pk = apps.pk AND status = 'ready' AND NOT held AND pull_task_pk IS NULL
+           AND due_at IS NOT NULL)
   FROM apps WHERE apps.status = 'active' AND apps.deleted_at IS NULL ORDER BY apps.pk"""
 
 _WAITING = """
 SELECT execution_pk, worker_id, token FROM workers
- WHERE app_pk = :app_pk AND status = 'ready' AND NOT held AND NOT pull AND due_at IS NOT NULL AND due_at <= :now
+ WHERE app_pk = :app_pk AND status = 'ready' AND NOT held AND pull_task_pk IS NULL
+   AND due_at IS NOT NULL AND due_at <= :now
  ORDER BY due_at LIMIT :places"""
 
 # One round trip for all apps; SQLite has no LATERAL, and its round trips cost nothing.
@@ -25,7 +27,7 @@ SELECT w.execution_pk, w.worker_id, w.token
   FROM unnest(:apps::bigint[], :places::int[]) AS wanted (app_pk, places)
  CROSS JOIN LATERAL (
        SELECT execution_pk, worker_id, token FROM workers
-        WHERE app_pk = wanted.app_pk AND status = 'ready' AND NOT held AND NOT pull
+        WHERE app_pk = wanted.app_pk AND status = 'ready' AND NOT held AND pull_task_pk IS NULL
           AND due_at IS NOT NULL AND due_at <= :now
         ORDER BY due_at LIMIT wanted.places) AS w"""
 
@@ -36,7 +38,7 @@ _LOCK_TO_DELETE = "SELECT 1 FROM apps WHERE pk = :pk AND deleted_at IS NULL FOR 
 
 _ACTIVE = """
 SELECT apps.pk, apps.max_concurrent_calls, apps.unanswered_calls, apps.rate_calls, apps.rate_per_secs, apps.rate_recent,
-       (SELECT count(*) FROM workers WHERE workers.app_pk = apps.pk AND status = 'calling' AND NOT pull)
+       (SELECT count(*) FROM workers WHERE workers.app_pk = apps.pk AND status = 'calling' AND pull_task_pk IS NULL)
   FROM apps WHERE apps.pk IN :pks AND apps.status = 'active' AND apps.deleted_at IS NULL"""
 
 _FACTS = """

@@ -8,7 +8,7 @@ _EXECUTIONS = "SELECT status, count(*) FROM executions WHERE workspace_id = :wor
 _DUE_WORKERS = """
 SELECT count(*) FROM workers w JOIN apps a ON a.pk = w.app_pk
  WHERE a.workspace_id = :workspace_id AND a.status = 'active'
-   AND w.status = 'ready' AND NOT w.held AND NOT w.pull AND w.due_at IS NOT NULL AND w.due_at <= :now"""
+   AND w.status = 'ready' AND NOT w.held AND w.pull_task_pk IS NULL AND w.due_at IS NOT NULL AND w.due_at <= :now"""
 _UNDELIVERED = """
 SELECT count(*) FROM import_batches
  WHERE workspace_id = :workspace_id AND status IN ('pending', 'refused')"""

@@ -1,8 +1,9 @@
 """The embedded database's clock: the machine's wall clock, and by how much somebody has set it.
 
 On PostgreSQL the database's clock counts, for all nodes alike. SQLite has one process, whose durations (a wait for a
-callback, the time that an execution may take, the window of a rate limit) must not end because the wall clock was set.
-So that process compares it with the time since boot before each transaction that writes, and moves their ends with it.
+callback, the time of an executor, the time that an execution may take, the window of a rate limit) must not end because
+the wall clock was set. So that process compares it with the time since boot before each transaction that writes, and
+moves their ends with it.
 """
 
 import time
@@ -18,6 +19,7 @@ _SINCE_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 _SHIFTS = (
     "UPDATE workers SET due_at = due_at + :micros WHERE status = 'awaiting'",
+    "UPDATE workers SET lease_until = lease_until + :micros WHERE status = 'calling' AND pull_task_pk IS NOT NULL",
     "UPDATE executions SET deadline_at = deadline_at + :micros WHERE status = 'running' AND deadline_at IS NOT NULL",
     """UPDATE apps SET rate_recent =
        (SELECT json_group_array(json_array(json_extract(value, '$[0]') + :micros, json_extract(value, '$[1]')))

@@ -13,7 +13,7 @@ SELECT pk, uid, workspace_id, id, app_pk, task_pk, version_pk, multiple_exec_key
 
 _WORKERS = """
 SELECT execution_pk, worker_id, status, step, token, retry_count, idle_steps, due_at, finished, waits, passed_over,
-       awaited, resumes, called_back, early_callback, undelivered, refused, node, claimed_at, lease_until
+       awaited, resumes, called_back, early_callback, undelivered, refused, node, claimed_at, lease_until, started_at
   FROM workers WHERE execution_pk IN :pks"""
 
 # The guard is in the write itself: a row that another transaction has moved on is not touched.
@@ -29,16 +29,16 @@ UPDATE workers
        due_at = :due_at, finished = :finished, waits = :waits, passed_over = :passed_over,
        awaited = :awaited, resumes = :resumes, called_back = :called_back, early_callback = :early_callback,
        undelivered = :undelivered, held = :held, refused = :refused,
-       node = :node, claimed_at = :claimed_at, lease_until = :lease_until
+       node = :node, claimed_at = :claimed_at, lease_until = :lease_until, started_at = :started_at
  WHERE execution_pk = :execution_pk AND worker_id = :worker_id AND token = :was_token AND status = :was_status"""
 
 _INSERT_WORKER = """
-INSERT INTO workers (execution_pk, worker_id, app_pk, pull, status, step, token, retry_count, idle_steps, due_at,
-                     finished, waits, passed_over, awaited, resumes, called_back, early_callback,
-                     undelivered, held, refused, node, claimed_at, lease_until)
-VALUES (:execution_pk, :worker_id, :app_pk, :pull, :status, :step, :token, :retry_count, :idle_steps, :due_at,
-        :finished, :waits, :passed_over, :awaited, :resumes, :called_back, :early_callback,
-        :undelivered, :held, :refused, :node, :claimed_at, :lease_until)"""
+INSERT INTO workers (execution_pk, worker_id, app_pk, pull_task_pk, status, step, token, retry_count, idle_steps,
+                     due_at, finished, waits, passed_over, awaited, resumes, called_back, early_callback,
+                     undelivered, held, refused, node, claimed_at, lease_until, started_at)
+VALUES (:execution_pk, :worker_id, :app_pk, :pull_task_pk, :status, :step, :token, :retry_count, :idle_steps,
+        :due_at, :finished, :waits, :passed_over, :awaited, :resumes, :called_back, :early_callback,
+        :undelivered, :held, :refused, :node, :claimed_at, :lease_until, :started_at)"""
 
 _PUT_STATE = """
 INSERT INTO worker_states (execution_pk, worker_id, state) VALUES (:execution_pk, :worker_id, :state)

@@ -18,10 +18,10 @@ _FORGET = "DELETE FROM nodes WHERE heartbeat_at < :before"
 _OTHERS = "SELECT count(*) FROM nodes WHERE id <> :id AND state <> 'stopped' AND heartbeat_at >= :since"
 _CLAIMS_OF_LOST = """
 SELECT w.execution_pk, w.worker_id, w.token FROM workers w JOIN nodes n ON n.id = w.node
- WHERE w.status = 'calling' AND NOT w.pull AND n.heartbeat_at < :before LIMIT :places"""
+ WHERE w.status = 'calling' AND w.pull_task_pk IS NULL AND n.heartbeat_at < :before LIMIT :places"""
 _LISTED = """
 SELECT n.id, n.name, n.role, n.version, n.url, n.state, n.started_at, n.heartbeat_at,
-       (SELECT count(*) FROM workers w WHERE w.status = 'calling' AND NOT w.pull AND w.node = n.id)
+       (SELECT count(*) FROM workers w WHERE w.status = 'calling' AND w.pull_task_pk IS NULL AND w.node = n.id)
   FROM nodes n ORDER BY n.heartbeat_at DESC, n.id LIMIT 500"""
 
 

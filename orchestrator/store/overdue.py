@@ -4,10 +4,12 @@ from orchestrator.store.transaction import Transaction
 
 _LEASES = """
 SELECT execution_pk, worker_id, token FROM workers
- WHERE status = 'calling' AND lease_until < :now ORDER BY lease_until LIMIT :places"""
-_CLAIMS = "SELECT execution_pk, worker_id, token FROM workers WHERE status = 'calling' AND NOT pull LIMIT :places"
+ WHERE status = 'calling' AND pull_task_pk IS NULL AND lease_until < :now ORDER BY lease_until LIMIT :places"""
+_CLAIMS = (
+    "SELECT execution_pk, worker_id, token FROM workers WHERE status = 'calling' AND pull_task_pk IS NULL LIMIT :places"
+)
 _CLAIMS_OF_NODE = """
-SELECT execution_pk, worker_id, token FROM workers WHERE status = 'calling' AND NOT pull AND node = :node"""
+SELECT execution_pk, worker_id, token FROM workers WHERE status = 'calling' AND pull_task_pk IS NULL AND node = :node"""
 _WAITS = """
 SELECT execution_pk, worker_id FROM workers
  WHERE status = 'awaiting' AND due_at <= :now ORDER BY due_at LIMIT :places"""
@@ -18,7 +20,7 @@ _FIRST_DEADLINE = "SELECT min(deadline_at) FROM executions WHERE status = 'runni
 
 
 def leases(tx: Transaction, now: int, places: int) -> list[tuple[int, int, int]]:
-    """(execution, worker id, token) of claims whose lease has run out."""
+    """(execution, worker id, token) of a node's claims whose lease has run out."""
     return [(pk, worker_id, token) for pk, worker_id, token in tx.rows(_LEASES, now=now, places=places)]
 
 

@@ -9,9 +9,9 @@ from orchestrator.store.transaction import Transaction
 # when a commit whose outcome was unknown is tried again, and then it stands.
 _RECORD_CALL = """
 INSERT INTO calls (execution_pk, worker_id, token, step, attempt, retry_count, outcome, failure, http_status,
-                   message, notes, spawned, rests, answer, items, node, started_at, ended_at)
+                   message, notes, spawned, rests, answer, digest, items, node, started_at, ended_at)
 VALUES (:execution_pk, :worker_id, :token, :step, :attempt, :retry_count, :outcome, :failure, :http_status,
-        :message, :notes, :spawned, :rests, :answer, :items, :node, :started_at, :ended_at)
+        :message, :notes, :spawned, :rests, :answer, :digest, :items, :node, :started_at, :ended_at)
 ON CONFLICT (execution_pk, worker_id, token) DO UPDATE
    SET outcome = excluded.outcome, failure = excluded.failure, http_status = excluded.http_status,
        message = excluded.message, notes = excluded.notes, spawned = excluded.spawned,

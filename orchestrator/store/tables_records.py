@@ -30,7 +30,8 @@ class Call(SQLModel, table=True):
     """One HTTP request to an app, or one claim by a pull executor. `token` is the claim's fencing token.
 
     Of an applied answer: `spawned` tells which workers it (re)started, and at which token, as JSON; `rests` in which
-    status a retry would find its worker.
+    status a retry would find its worker. `digest`: of what an executor ended its claim with, so that the same again
+    is known.
     """
 
     __tablename__ = "calls"
@@ -48,6 +49,7 @@ class Call(SQLModel, table=True):
     spawned: str | None = Field(default=None, sa_column=Column(Text))
     rests: str | None = Field(default=None, sa_column=Column(Text))
     answer: str | None = Field(default=None, sa_column=Column(Text))
+    digest: str | None = Field(default=None, sa_column=Column(Text))
     items: int = 0
     node: str | None = Field(default=None, sa_column=Column(Text))
     started_at: int | None = Field(default=None, sa_column=big(nullable=True))
@@ -153,7 +155,11 @@ class CollectedItem(SQLModel, table=True):
 
 
 class Token(SQLModel, table=True):
-    """A bearer token: only its hash is kept. `app_pk` binds the role `app` to one app."""
+    """A bearer token: only its hash is kept. `app_pk` binds the role `app` to one app.
+
+    `tasks`: the ids and aliases that the role `executor` is bound to, as a JSON list; none binds it to no task.
+    `owner_id`: the user of another system on whose behalf it acts.
+    """
 
     __tablename__ = "tokens"
     pk: int | None = Field(default=None, sa_column=big_key())
@@ -163,6 +169,8 @@ class Token(SQLModel, table=True):
     role: str = Field(sa_column=Column(Text, nullable=False))
     hash: str = Field(sa_column=Column(Text, nullable=False, unique=True))
     app_pk: int | None = Field(default=None, sa_column=reference("apps.pk", nullable=True))
+    tasks: str | None = Field(default=None, sa_column=Column(Text))
+    owner_id: int | None = Field(default=None, sa_column=big(nullable=True))
     created_at: int = Field(sa_column=big())
     expires_at: int | None = Field(default=None, sa_column=big(nullable=True))
     revoked_at: int | None = Field(default=None, sa_column=big(nullable=True))

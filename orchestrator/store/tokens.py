@@ -3,15 +3,17 @@
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from orchestrator.store.transaction import Transaction
 
 _INSERT = """
-INSERT INTO tokens (id, workspace_id, name, role, hash, app_pk, created_at, expires_at)
-VALUES (:id, :workspace_id, :name, :role, :hash, :app_pk, :created_at, :expires_at)
+INSERT INTO tokens (id, workspace_id, name, role, hash, app_pk, tasks, owner_id, created_at, expires_at)
+VALUES (:id, :workspace_id, :name, :role, :hash, :app_pk, :tasks, :owner_id, :created_at, :expires_at)
 ON CONFLICT (hash) DO NOTHING"""
 _TOKENS = """
 SELECT t.pk, t.id, t.workspace_id, t.name, t.role, t.app_pk, a.id, t.created_at, t.expires_at, t.revoked_at,
-       a.deleted_at IS NOT NULL
+       a.deleted_at IS NOT NULL, t.tasks, t.owner_id
   FROM tokens t LEFT JOIN apps a ON a.pk = t.app_pk WHERE """
 _REVOKE = "UPDATE tokens SET revoked_at = :now WHERE pk = :pk AND revoked_at IS NULL"
 _LOCK_ADMINS = """
@@ -22,7 +24,10 @@ SELECT pk, expires_at IS NULL FROM tokens
 
 @dataclass(frozen=True, slots=True)
 class TokenView:
-    """A token without its secret; times in microseconds. `app_id` and `app_pk` go with the role `app`."""
+    """A token without its secret; times in microseconds.
+
+    `app_id` and `app_pk` go with the role `app`, `tasks` (ids and aliases) with `executor`.
+    """
 
     pk: int
     id: str
@@ -35,6 +40,8 @@ class TokenView:
     expires_at: int | None
     revoked_at: int | None
     is_app_deleted: bool
+    tasks: tuple[str, ...] | None
+    owner_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,8 @@ class NewToken:
     app_pk: int | None
     created_at: int
     expires_at: int | None
+    tasks: tuple[str, ...] | None = None
+    owner_id: int | None = None
 
 
 def insert(tx: Transaction, new: NewToken) -> None:
@@ -63,6 +72,8 @@ def insert(tx: Transaction, new: NewToken) -> None:
         app_pk=new.app_pk,
         created_at=new.created_at,
         expires_at=new.expires_at,
+        tasks=None if new.tasks is None else orjson.dumps(new.tasks).decode(),
+        owner_id=new.owner_id,
     )
 
 
@@ -94,6 +105,7 @@ def lock_live_admins(tx: Transaction, workspace_id: str, now: int) -> dict[int, 
 
 
 def _token(row: tuple[Any, ...]) -> TokenView:
+    is_app_deleted, tasks, owner_id = row[10:]
     # SQLite has no booleans.
-    values = (*row[:-1], bool(row[-1]))
+    values = (*row[:10], bool(is_app_deleted), None if tasks is None else tuple(orjson.loads(tasks)), owner_id)
     return TokenView(*values)

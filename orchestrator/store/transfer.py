@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
 from orchestrator.domain.errors import Conflict, DatabaseBusy, DatabaseUnavailable
-from orchestrator.store import nodes, tables, tables_callbacks, tables_events, tables_records
+from orchestrator.store import nodes, tables, tables_callbacks, tables_events, tables_executions, tables_records
 from orchestrator.store.clock import to_micros
 from orchestrator.store.database import DatabaseOptions, sqlite_engine
 from orchestrator.store.dialect import Dialect
@@ -30,7 +30,13 @@ from orchestrator.store.postgresql_connections import APPLICATION_NAME
 from orchestrator.store.postgresql_network import network_timeouts
 from orchestrator.store.transaction import Transaction
 
-FILLED = (tables, tables_callbacks, tables_events, tables_records)  # importing them is what fills the metadata
+FILLED = (
+    tables,
+    tables_callbacks,
+    tables_events,
+    tables_executions,
+    tables_records,
+)  # importing them is what fills the metadata
 LOCK_PATIENCE_SECS = 5
 NO_NODE = ""
 _DIGEST_BYTES = 16

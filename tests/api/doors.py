@@ -18,6 +18,8 @@ from orchestrator.api.context import ApiContext
 from orchestrator.domain.retry import RetryPolicy
 from orchestrator.service import tokens, workspaces
 from orchestrator.service.definitions import Definitions
+from orchestrator.service.pull_claims import Wanted, hand_out
+from orchestrator.service.pull_tasks import PullTask
 from orchestrator.service.tokens import Role, TokenOrder
 from orchestrator.service.vault import Vault
 from orchestrator.service.workspaces import DEFAULT_WORKSPACE
@@ -95,9 +97,13 @@ async def open_api(database: Database, body_bytes: int = BODY_BYTES) -> AsyncIte
     await database.write(tokens.ensure_admin_token, ADMIN_TOKEN)
     async with AsyncExitStack() as closing:
         wakes: list[None] = []
+        given_back: list[PullTask] = []
 
         async def is_ready() -> bool:
             return api.is_ready
+
+        async def poll(wanted: Wanted, patience: timedelta) -> tuple[PullTask, ...]:
+            return (await database.write(hand_out, context.definitions, [wanted])).given[0]
 
         context = ApiContext(
             database=database,
@@ -108,6 +114,8 @@ async def open_api(database: Database, body_bytes: int = BODY_BYTES) -> AsyncIte
             public_url="http://127.0.0.1:8400",
             new_id=lambda: str(uuid4()),
             wake=lambda: wakes.append(None),
+            poll=poll,
+            give_back=given_back.extend,
             is_ready=is_ready,
             node="node-1",
             node_timeout=timedelta(seconds=10),

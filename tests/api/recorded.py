@@ -30,6 +30,7 @@ def a_call(pk: int, token: int, **more: Any) -> Json:
         "spawned": None,
         "rests": None,
         "answer": None,
+        "digest": None,
         "items": 0,
         "node": "node-1",
         "started_at": token * 1_000_000,

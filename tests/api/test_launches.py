@@ -127,7 +127,13 @@ async def test_an_unknown_task_is_not_found(api: Api) -> None:
     assert fields(problem) == ["$.task_id"]
 
 
-async def test_a_pull_task_is_refused_for_now(api_on_sqlite: Api) -> None:
-    await api_on_sqlite.install("app_shop", a_task(transport="pull"))
-    refusal = await api_on_sqlite.admin.post("/v1/executions", json={"task_id": "app_shop_sync"})
-    assert "transport pull" in refused(refusal, 409, "conflict")["detail"]
+async def test_a_pull_task_is_launched_like_any_other(api: Api) -> None:
+    await api.install("app_shop", a_task(transport="pull"), webhook_endpoint=None)
+    assert (await api.launch())["status"] == "running"
+
+
+async def test_an_input_must_fit_the_tasks_schema(api: Api) -> None:
+    await api.install("app_shop", a_task(input_schema={"required": ["order"]}))
+    refusal = await api.admin.post("/v1/executions", json={"task_id": "app_shop_sync", "state": {}})
+    assert fields(refused(refusal, 422, "invalid")) == ["$.state"]
+    await api.launch(state={"order": 1})

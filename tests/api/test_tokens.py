@@ -118,3 +118,17 @@ async def test_the_first_admin_token_is_made_once_and_stays_revoked(api: Api) ->
 async def test_an_empty_admin_token_is_refused(api_on_sqlite: Api) -> None:
     with pytest.raises(Invalid, match="empty"):
         await api_on_sqlite.context.database.write(tokens.ensure_admin_token, " ")
+
+
+async def test_an_executors_token_is_bound_to_tasks_and_an_owner(api: Api) -> None:
+    asked = {"name": "press", "role": "executor", "tasks": ["shop/send", "app_shop_sync"], "owner_id": 2**63 - 1}
+    made = accepted(await api.admin.post("/v1/tokens", json=asked), 201)
+    assert (made["tasks"], made["owner_id"]) == (asked["tasks"], asked["owner_id"])
+    caller = await api.read(lambda tx: tokens.authenticate(tx, made["token"]))
+    assert (caller.scope.tasks, caller.owner_id) == (("shop/send", "app_shop_sync"), 2**63 - 1)
+
+
+async def test_tasks_go_with_the_role_executor(api_on_sqlite: Api) -> None:
+    for asked in ({"role": "viewer", "tasks": ["a"]}, {"role": "executor", "tasks": []}):
+        refusal = await api_on_sqlite.admin.post("/v1/tokens", json={"name": "x", **asked})
+        assert fields(refused(refusal, 422, "invalid")) == ["$.tasks" if asked["tasks"] == [] else "tasks"]

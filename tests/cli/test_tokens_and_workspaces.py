@@ -47,6 +47,15 @@ class TestTokens:
         assert sent(server) == {"name": "ci", "role": "operator"}
         assert json.loads(result.stdout) == answer
 
+    def test_create_binds_an_executor_to_tasks(self, server: respx.MockRouter, invoke: Invoke) -> None:
+        answer = {**TOKEN, "role": "executor", "tasks": ["shop/send", "shop/print"], "owner_id": 7, "token": "orch_s"}
+        server.post("/v1/tokens").mock(return_value=httpx.Response(201, json=answer))
+        options = ["--role", "executor", "--task", "shop/send", "--task", "shop/print", "--owner-id", "7"]
+        result = invoke("token", "create", "press", *options)
+        asked = {"name": "press", "role": "executor", "tasks": ["shop/send", "shop/print"], "owner_id": 7}
+        assert sent(server) == asked
+        assert "shop/send, shop/print" in result.stdout
+
     @pytest.mark.parametrize("options", [["--role", "king"], ["--expires-at", "tomorrow"]])
     def test_create_misused(self, options: list[str], server: respx.MockRouter, invoke: Invoke) -> None:
         assert invoke("token", "create", "ci", *options).exit_code == 2

@@ -13,10 +13,10 @@ INSERT INTO executions (uid, workspace_id, id, number, app_pk, task_pk, version_
 SELECT 'crowd-' || i, :workspace_id, 'crowd-' || i, 1000000 + i, :app_pk, :task_pk, :version_pk, 'running', FALSE, 1,
        10, 'crowd-' || i, FALSE, :now, :now, :deadline_at FROM counted"""
 _WORKERS = """
-INSERT INTO workers (execution_pk, worker_id, app_pk, pull, status, step, token, retry_count, idle_steps, due_at,
-                     finished, waits, passed_over, resumes, called_back, early_callback, undelivered, held)
+INSERT INTO workers (execution_pk, worker_id, app_pk, pull_task_pk, status, step, token, retry_count, idle_steps,
+                     due_at, finished, waits, passed_over, resumes, called_back, early_callback, undelivered, held)
 WITH RECURSIVE counted (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM counted WHERE i < 9)
-SELECT pk, i, app_pk, FALSE, 'ready', 0, 0, 0, 0, :due_at, FALSE, FALSE, FALSE, FALSE, FALSE, FALSE, 0, FALSE
+SELECT pk, i, app_pk, NULL, 'ready', 0, 0, 0, 0, :due_at, FALSE, FALSE, FALSE, FALSE, FALSE, FALSE, 0, FALSE
   FROM executions CROSS JOIN counted WHERE id LIKE 'crowd-%'"""
 _STATES = """
 INSERT INTO worker_states (execution_pk, worker_id, state)

@@ -18,9 +18,9 @@ SELECT :name || '-' || i, :workspace_id, :name || '-' || i, :first + i, :app_pk,
 _DETAILS = """
 INSERT INTO execution_details (execution_pk, input) SELECT pk, '{}' FROM executions WHERE uid LIKE :pattern"""
 _WORKERS = """
-INSERT INTO workers (execution_pk, worker_id, app_pk, pull, status, step, token, retry_count, idle_steps,
+INSERT INTO workers (execution_pk, worker_id, app_pk, pull_task_pk, status, step, token, retry_count, idle_steps,
                      finished, waits, passed_over, resumes, called_back, early_callback, undelivered, held)
-SELECT pk, 0, app_pk, FALSE, 'failed', 1, 1, 0, 0, FALSE, FALSE, FALSE, FALSE, FALSE, FALSE, 0, FALSE
+SELECT pk, 0, app_pk, NULL, 'failed', 1, 1, 0, 0, FALSE, FALSE, FALSE, FALSE, FALSE, FALSE, 0, FALSE
   FROM executions WHERE uid LIKE :pattern"""
 _STATES = """
 INSERT INTO worker_states (execution_pk, worker_id, state) SELECT pk, 0, '{}' FROM executions WHERE uid LIKE :pattern"""

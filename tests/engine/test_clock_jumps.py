@@ -11,6 +11,7 @@ import pytest
 from orchestrator.service import delivering
 from orchestrator.store.embedded_clock import EmbeddedClock
 from tests.engine.by_hand import ByHand
+from tests.engine.executors import Executor
 from tests.support.fake_app import Received
 from tests.support.world import World, running_world
 
@@ -148,6 +149,23 @@ async def test_a_batch_on_its_way_is_its_senders(sqlite_url: str, jump: timedelt
         assert not (await world.database.write(delivering.take, 8, hand.terms)).batches
         clocks.passed += hand.lease + SECOND
         assert len((await world.database.write(delivering.take, 8, hand.terms)).batches) == 1
+
+
+@pytest.mark.parametrize("jump", [DAY, -DAY])
+async def test_an_executor_has_its_whole_time(sqlite_url: str, jump: timedelta) -> None:
+    clocks = Clocks()
+    async with world_of(sqlite_url, clocks) as world:
+        await world.install({"transport": "pull", "inProgressTimeout": 30_000, **OVERLAPPING})
+        executor = Executor(world)
+        await world.launch()
+        task = await executor.started()
+        clocks.set_by = jump
+        clocks.passed += 28 * SECOND
+        await world.node.timekeeper.tick()
+        assert (await executor.look(task.id)).row.status == "in-progress"
+        clocks.passed += 3 * SECOND
+        await world.node.timekeeper.tick()
+        assert (await executor.look(task.id)).row.status == "waiting"
 
 
 async def test_small_corrections_are_followed_and_move_nothing(sqlite_url: str) -> None:

@@ -36,8 +36,9 @@ async def test_the_claims_of_a_silent_node_are_taken_over_long_before_their_leas
         execution, pulled = await world.launch(), await world.launch("app_test_pulled")
         await orphans_of(world, "dead", execution, pulled)
         # A pull claim is its executor's, whatever becomes of the node that answered the poll.
+        sql = "UPDATE workers SET pull_task_pk = 1 WHERE execution_pk = :pk"
         pk = await world.pk(pulled)
-        await world.database.write(lambda tx: tx.run("UPDATE workers SET pull = true WHERE execution_pk = :pk", pk=pk))
+        await world.database.write(lambda tx: tx.run(sql, pk=pk))
         await world.node.start()
 
         assert await world.ended(execution) == "succeeded"

@@ -20,7 +20,7 @@ class Call(Shown):
     token: int
     attempt: int
     retry_count: int
-    outcome: Literal["applied", "failed", "lost", "fenced"]
+    outcome: Literal["applied", "failed", "lost", "fenced", "returned"]
     failure: str | None
     http_status: int | None
     message: str | None

@@ -21,6 +21,15 @@ class NewToken(Asked):
     role: RoleName
     app_id: str | None = Field(default=None, description="Needed for the role app, and for no other.")
     expires_at: Instant | None = None
+    tasks: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=500,
+        description="For the role executor: the ids or aliases of the tasks that it may pull; without it, every one.",
+    )
+    owner_id: int | None = Field(
+        default=None, ge=0, le=2**63 - 1, description="The user of another system on whose behalf it acts."
+    )
     workspace_id: str | None = Field(
         default=None, description="Another workspace than the caller's own; for the admins of `default`."
     )
@@ -33,6 +42,8 @@ class Token(Shown):
     name: str
     role: RoleName
     app_id: str | None
+    tasks: list[str] | None
+    owner_id: int | None
     created_at: Time
     expires_at: Time | None
     revoked_at: Time | None
@@ -74,6 +85,8 @@ def token(view: TokenView) -> dict[str, Any]:
         "name": view.name,
         "role": view.role,
         "app_id": view.app_id,
+        "tasks": None if view.tasks is None else list(view.tasks),
+        "owner_id": view.owner_id,
         "created_at": instant(view.created_at),
         "expires_at": maybe_instant(view.expires_at),
         "revoked_at": maybe_instant(view.revoked_at),

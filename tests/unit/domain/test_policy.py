@@ -7,6 +7,7 @@ from app_sdk.protocol.manifest import TaskManifest
 from orchestrator.domain.policy import Delivery, OnMultipleExec, OnWorkerFailure, TaskPolicy, task_policy
 from orchestrator.domain.retry import RetryPolicy
 
+TEN_SECONDS = timedelta(seconds=10)
 DEFAULTS = RetryPolicy(7, timedelta(seconds=3), 1.5, timedelta(minutes=2))
 
 
@@ -51,3 +52,18 @@ def test_what_a_retry_policy_leaves_out_is_the_servers() -> None:
 def test_every_overlap_policy_of_a_manifest_is_known() -> None:
     names = get_args(TaskManifest.model_fields["on_multiple_exec"].annotation)
     assert set(names) == {policy.value for policy in OnMultipleExec}
+
+
+def test_a_pull_task_is_retried_as_aidbox_does() -> None:
+    asked = policy(transport="pull").retry
+    assert (asked.max_retries, asked.backoff(1, 0), asked.backoff(9, 0)) == (2, TEN_SECONDS, TEN_SECONDS)
+
+
+def test_aidboxs_names_map_onto_the_one_policy() -> None:
+    asked = policy(transport="pull", allowedRetryCount=0, retryDelay=150_000).retry
+    assert (asked.max_retries, asked.backoff(3, 0)) == (0, timedelta(seconds=150))
+
+
+def test_a_pull_task_may_use_our_names_too() -> None:
+    asked = policy(transport="pull", retry={"max_retries": 5, "multiplier": 2}).retry
+    assert (asked.max_retries, asked.backoff(2, 0)) == (5, 2 * TEN_SECONDS)

@@ -28,7 +28,7 @@ RIMDIAN_LIKE = {
             "description": "Fetches orders",
             "is_cron": False,
             "on_multiple_exec": "abort_existing",
-            "inProgressTimeout": 120_000,
+            "maximum_parallel": 3,
         }
     ],
     "data_hooks": [{"id": "appx_shop_on_user", "on": "on_success", "kind": ["user"], "action": ["create"]}],
@@ -59,7 +59,7 @@ def test_a_manifest_in_the_style_of_rimdian_is_kept_whole() -> None:
     assert app.model_dump(exclude_unset=True) == RIMDIAN_LIKE
     assert app.tasks[0].effective_schedule is None
     assert app.tasks[0].on_multiple_exec == "abort_existing"
-    assert app.tasks[0].model_extra == {"inProgressTimeout": 120_000}
+    assert app.tasks[0].model_extra == {"maximum_parallel": 3}
 
 
 def test_what_a_manifest_leaves_out_has_defaults() -> None:

@@ -79,6 +79,7 @@ def upgrade() -> None:
         sa.Column("spawned", sa.Text(), nullable=True),
         sa.Column("rests", sa.Text(), nullable=True),
         sa.Column("answer", sa.Text(), nullable=True),
+        sa.Column("digest", sa.Text(), nullable=True),
         sa.Column("items", sa.Integer(), nullable=False),
         sa.Column("node", sa.Text(), nullable=True),
         sa.Column(
@@ -153,6 +154,7 @@ def upgrade() -> None:
         sa.Column("multiple_exec_key", sa.Text(), nullable=False),
         sa.Column("run_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
         sa.Column("queues", sa.Boolean(), nullable=False),
+        sa.Column("concurrency_key", sa.Text(), nullable=True),
         sa.Column(
             "deadline_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True
         ),
@@ -353,7 +355,9 @@ def upgrade() -> None:
         sa.Column("early_callback", sa.Boolean(), nullable=False),
         sa.Column("undelivered", sa.Integer(), nullable=False),
         sa.Column("held", sa.Boolean(), nullable=False),
-        sa.Column("pull", sa.Boolean(), nullable=False),
+        sa.Column(
+            "pull_task_pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True
+        ),
         sa.Column("refused", sa.Text(), nullable=True),
         sa.Column("node", sa.Text(), nullable=True),
         sa.Column(
@@ -361,6 +365,9 @@ def upgrade() -> None:
         ),
         sa.Column(
             "claimed_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True
+        ),
+        sa.Column(
+            "started_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True
         ),
         sa.PrimaryKeyConstraint("execution_pk", "worker_id"),
     )
@@ -376,15 +383,31 @@ def upgrade() -> None:
             "workers_calling",
             ["app_pk"],
             unique=False,
-            sqlite_where=sa.text("status = 'calling'"),
-            postgresql_where=sa.text("status = 'calling'"),
+            sqlite_where=sa.text("status = 'calling' AND pull_task_pk IS NULL"),
+            postgresql_where=sa.text("status = 'calling' AND pull_task_pk IS NULL"),
+        )
+        batch_op.create_index(
+            "workers_pull_due",
+            ["pull_task_pk", "due_at"],
+            unique=False,
+            sqlite_where=sa.text("status = 'ready' AND NOT held AND pull_task_pk IS NOT NULL AND due_at IS NOT NULL"),
+            postgresql_where=sa.text(
+                "status = 'ready' AND NOT held AND pull_task_pk IS NOT NULL AND due_at IS NOT NULL"
+            ),
+        )
+        batch_op.create_index(
+            "workers_pull_calling",
+            ["pull_task_pk"],
+            unique=False,
+            sqlite_where=sa.text("status = 'calling' AND pull_task_pk IS NOT NULL"),
+            postgresql_where=sa.text("status = 'calling' AND pull_task_pk IS NOT NULL"),
         )
         batch_op.create_index(
             "workers_due",
             ["app_pk", "due_at"],
             unique=False,
-            sqlite_where=sa.text("status = 'ready' AND NOT held AND NOT pull AND due_at IS NOT NULL"),
-            postgresql_where=sa.text("status = 'ready' AND NOT held AND NOT pull AND due_at IS NOT NULL"),
+            sqlite_where=sa.text("status = 'ready' AND NOT held AND pull_task_pk IS NULL AND due_at IS NOT NULL"),
+            postgresql_where=sa.text("status = 'ready' AND NOT held AND pull_task_pk IS NULL AND due_at IS NOT NULL"),
         )
 
     op.create_table(
@@ -503,6 +526,8 @@ def upgrade() -> None:
         sa.Column("role", sa.Text(), nullable=False),
         sa.Column("hash", sa.Text(), nullable=False),
         sa.Column("app_pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
+        sa.Column("tasks", sa.Text(), nullable=True),
+        sa.Column("owner_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
         sa.Column(
             "created_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
         ),
@@ -744,14 +769,26 @@ def downgrade() -> None:
     op.drop_table("workspaces")
     with op.batch_alter_table("workers", schema=None) as batch_op:
         batch_op.drop_index(
+            "workers_pull_calling",
+            sqlite_where=sa.text("status = 'calling' AND pull_task_pk IS NOT NULL"),
+            postgresql_where=sa.text("status = 'calling' AND pull_task_pk IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "workers_pull_due",
+            sqlite_where=sa.text("status = 'ready' AND NOT held AND pull_task_pk IS NOT NULL AND due_at IS NOT NULL"),
+            postgresql_where=sa.text(
+                "status = 'ready' AND NOT held AND pull_task_pk IS NOT NULL AND due_at IS NOT NULL"
+            ),
+        )
+        batch_op.drop_index(
             "workers_due",
-            sqlite_where=sa.text("status = 'ready' AND NOT held AND NOT pull AND due_at IS NOT NULL"),
-            postgresql_where=sa.text("status = 'ready' AND NOT held AND NOT pull AND due_at IS NOT NULL"),
+            sqlite_where=sa.text("status = 'ready' AND NOT held AND pull_task_pk IS NULL AND due_at IS NOT NULL"),
+            postgresql_where=sa.text("status = 'ready' AND NOT held AND pull_task_pk IS NULL AND due_at IS NOT NULL"),
         )
         batch_op.drop_index(
             "workers_calling",
-            sqlite_where=sa.text("status = 'calling'"),
-            postgresql_where=sa.text("status = 'calling'"),
+            sqlite_where=sa.text("status = 'calling' AND pull_task_pk IS NULL"),
+            postgresql_where=sa.text("status = 'calling' AND pull_task_pk IS NULL"),
         )
         batch_op.drop_index(
             "workers_awaiting",

@@ -1,0 +1,227 @@
+"""Handing out: due steps of pull tasks go to the executors that ask for them, to many of them in one transaction.
+
+As in `claim`, what is read without locks is a heuristic; every condition is checked again under the locks.
+"""
+
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from orchestrator.domain.pulling import PullTerms
+from orchestrator.service.claim import PASSED_OVER_LOOK, Claim, with_facts
+from orchestrator.service.definitions import Definitions
+from orchestrator.service.holding import Held, hold, save
+from orchestrator.service.payloads import exec_worker
+from orchestrator.service.pull_tasks import PullTask, shown_of
+from orchestrator.service.tokens import Scope
+from orchestrator.store import apps, pulling
+from orchestrator.store.clock import from_micros, to_micros
+from orchestrator.store.pulling import TaskRow, Waiting
+from orchestrator.store.transaction import Transaction
+
+# In one transaction; who is left without goes first in the next.
+MOST_AT_ONCE = 200
+# What another transaction holds is passed over, and must not leave an executor with nothing while more is due.
+_SPARE_CANDIDATES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an executor polls for: steps of the tasks with these ids or aliases, at most `places` of them.
+
+    `executor` is kept with the claim: its own name for itself, else its token's.
+    """
+
+    scope: Scope
+    definitions: tuple[str, ...]
+    places: int
+    executor: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOut:
+    """What each has got, in the order in which they were given; when to look again: None, only when woken."""
+
+    given: tuple[tuple[PullTask, ...], ...]
+    wait: timedelta | None
+
+
+@dataclass(slots=True)
+class _Asker:
+    """One of those that ask, with the tasks that it may have, each by the name that it used."""
+
+    wanted: Wanted
+    names: Mapping[int, str]
+    taken: list[tuple[Held, int]] = field(default_factory=list)
+
+    @property
+    def is_served(self) -> bool:
+        return len(self.taken) >= self.wanted.places
+
+
+@dataclass(slots=True)
+class _Room:
+    """What apps and limits allow, counted under their locks, and counted down with each claim."""
+
+    active: Collection[int]
+    most: Mapping[int, int]
+    claims: dict[tuple[int, str], int]
+    keys: Mapping[int, str]
+
+    def take(self, held: Held) -> bool:
+        """Count one claim of this execution; False if there is no room for it."""
+        if held.app_pk not in self.active:
+            return False
+        most = self.most.get(held.task_pk)
+        if most is None:
+            return True
+        place = held.task_pk, self.keys[held.pk]
+        if self.claims.get(place, 0) >= most:
+            return False
+        self.claims[place] = self.claims.get(place, 0) + 1
+        return True
+
+
+def hand_out(tx: Transaction, definitions: Definitions, wanted: Sequence[Wanted]) -> HandedOut:
+    """Claim due steps for those that ask, first come, first served. A name that nobody knows yields nothing."""
+    now = tx.now()
+    askers, tasks = _askers(tx, wanted)
+    most = _limits(tx, definitions, tasks)
+    seen = _candidates(tx, _demand(askers), most, now)
+    held = hold(tx, definitions, {one.execution_pk for one in seen}, skip_locked=True)
+    _give(seen, held, _room(tx, held.values(), most), askers, now)
+    save(tx, held.values(), now)
+    given = _shown(tx, definitions, askers, now)
+    is_passed_over = any(one.execution_pk not in held for one in seen)
+    return HandedOut(given, _next_look(tx, tasks, given, now, is_passed_over=is_passed_over))
+
+
+def _askers(tx: Transaction, wanted: Sequence[Wanted]) -> tuple[list[_Asker], list[TaskRow]]:
+    """Those that ask, and the tasks that they may have something of; nothing of a stopped app is handed out."""
+    names: dict[str, set[str]] = {}
+    for one in wanted:
+        asked = names.setdefault(one.scope.workspace_id, set())
+        asked.update(one.definitions, one.scope.tasks or ())
+    known = {workspace: pulling.named(tx, workspace, asked) for workspace, asked in names.items()}
+    active = {task.pk: task for task in pulling.tasks(tx, _every_pk(known.values())) if task.is_active}
+    askers = [_Asker(one, _allowed(one, known[one.scope.workspace_id], active)) for one in wanted]
+    return askers, [active[pk] for pk in sorted({pk for asker in askers for pk in asker.names})]
+
+
+def _every_pk(known: Iterable[Mapping[str, set[int]]]) -> set[int]:
+    return {pk for named in known for pks in named.values() for pk in pks}
+
+
+def _allowed(wanted: Wanted, known: Mapping[str, set[int]], active: Mapping[int, TaskRow]) -> dict[int, str]:
+    scope = wanted.scope
+    bound = None if scope.tasks is None else {pk for name in scope.tasks for pk in known.get(name, ())}
+    return {
+        pk: name
+        # Of several names for one task, the first counts.
+        for name in reversed(wanted.definitions)
+        for pk in known.get(name, ())
+        if pk in active and (bound is None or pk in bound) and scope.app_pk in (None, active[pk].app_pk)
+    }
+
+
+def _limits(tx: Transaction, definitions: Definitions, tasks: Sequence[TaskRow]) -> dict[int, int]:
+    known = definitions.read(tx, {task.version_pk for task in tasks})
+    limits = {task.pk: known[task.version_pk].manifest.concurrency_limit for task in tasks}
+    return {pk: limit for pk, limit in limits.items() if limit is not None}
+
+
+def _demand(askers: Sequence[_Asker]) -> dict[int, int]:
+    demand: dict[int, int] = {}
+    for asker in askers:
+        for pk in asker.names:
+            demand[pk] = min(demand.get(pk, 0) + asker.wanted.places, MOST_AT_ONCE)
+    return demand
+
+
+def _candidates(tx: Transaction, demand: Mapping[int, int], most: Mapping[int, int], now: datetime) -> list[Waiting]:
+    at = to_micros(now)
+    found: list[Waiting] = []
+    for pk, places in demand.items():
+        enough = places + _SPARE_CANDIDATES
+        if pk in most:
+            found += pulling.waiting_by_key(tx, pk, at, enough, most[pk])
+        else:
+            found += pulling.waiting(tx, pk, at, enough)
+    return sorted(found, key=lambda one: (one.due_at, one.execution_pk, one.worker_id))[: MOST_AT_ONCE * 2]
+
+
+def _room(tx: Transaction, held: Collection[Held], most: Mapping[int, int]) -> _Room:
+    if not held:
+        return _Room((), most, {}, {})
+    active = apps.lock_active(tx, {one.app_pk for one in held})
+    limited = {one.task_pk for one in held if one.task_pk in most}
+    if not limited:
+        return _Room(active, most, {}, {})
+    pulling.lock_tasks(tx, limited)
+    keys = pulling.keys(tx, [one.pk for one in held if one.task_pk in limited])
+    return _Room(active, most, pulling.busy(tx, limited), keys)
+
+
+def _give(
+    seen: Sequence[Waiting], held: Mapping[int, Held], room: _Room, askers: Sequence[_Asker], now: datetime
+) -> None:
+    queues: dict[int, deque[_Asker]] = {}
+    for asker in askers:
+        for pk in asker.names:
+            queues.setdefault(pk, deque()).append(asker)
+    left = MOST_AT_ONCE
+    for one in seen:
+        queue = queues[one.task_pk]
+        while queue and queue[0].is_served:
+            queue.popleft()
+        owner = held.get(one.execution_pk)
+        if not queue or not left or owner is None:
+            continue
+        if owner.execution.may_claim(one.worker_id, one.token, now) and room.take(owner):
+            terms = PullTerms.of(owner.definition.manifest)
+            owner.execution.claim(one.worker_id, terms.lease(queue[0].wanted.executor, now))
+            queue[0].taken.append((owner, one.worker_id))
+            left -= 1
+
+
+def _shown(
+    tx: Transaction, definitions: Definitions, askers: Sequence[_Asker], now: datetime
+) -> tuple[tuple[PullTask, ...], ...]:
+    taken = [place for asker in askers for place in asker.taken]
+    if not taken:
+        return ((),) * len(askers)
+    shown = shown_of(tx, definitions, {held.pk for held, _ in taken})
+    stepping = [(held, worker_id) for held, worker_id in taken if held.definition.manifest.pull_result == "step"]
+    turns = {(claim.execution_pk, claim.worker_id): claim for claim in with_facts(tx, stepping, now)}
+    return tuple(
+        tuple(
+            _with_turn(replace(shown[held.pk, id_], asked_as=asker.names[held.task_pk]), turns.get((held.pk, id_)))
+            for held, id_ in asker.taken
+        )
+        for asker in askers
+    )
+
+
+def _with_turn(task: PullTask, claim: Claim | None) -> PullTask:
+    if claim is None:
+        return task
+    timeout_ms = task.definition.manifest.in_progress_timeout
+    return replace(task, turn=exec_worker(claim, timeout_ms), app_state=claim.app.state)
+
+
+def _next_look(
+    tx: Transaction,
+    tasks: Collection[TaskRow],
+    given: Sequence[Sequence[PullTask]],
+    now: datetime,
+    *,
+    is_passed_over: bool,
+) -> timedelta | None:
+    if sum(len(one) for one in given) >= MOST_AT_ONCE:
+        return timedelta()
+    if not tasks:
+        return None
+    due_at = pulling.first_due(tx, {task.pk for task in tasks}, to_micros(now))
+    waits = [from_micros(due_at) - now] if due_at is not None else []
+    return min([*waits, PASSED_OVER_LOOK] if is_passed_over else waits, default=None)

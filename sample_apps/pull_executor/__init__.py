@@ -1,0 +1,1 @@
+"""A pull executor: works on tasks that it fetches itself, so that nobody needs to reach it."""

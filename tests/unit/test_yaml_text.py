@@ -1,0 +1,103 @@
+"""YAML is read as strictly as JSON, and written so that it reads the same."""
+
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app_sdk.protocol.strict_json import JsonError
+from orchestrator.api import yaml_text
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+VALUES = st.recursive(
+    SCALARS | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=15,
+)
+
+
+@given(VALUES)
+def test_what_is_written_reads_the_same(value: Any) -> None:
+    found = yaml_text.loads(yaml_text.dumps(value))
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_a_call_as_the_documentation_has_it() -> None:
+    body = b"method: awf.task/poll\nparams:\n    maxBatchSize: 2\n    taskDefinitions: [shop/send, 'x: y']\n"
+    assert yaml_text.loads(body) == {
+        "method": "awf.task/poll",
+        "params": {"maxBatchSize": 2, "taskDefinitions": ["shop/send", "x: y"]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("no", "no"),
+        ("2026-01-31T08:00:00", "2026-01-31T08:00:00"),
+        ("1:30", "1:30"),
+        ("0x10", "0x10"),
+        ("'1'", "1"),
+        ("~", None),
+        ("-0.5e3", -500.0),
+        ("|\n  a\n  b\n", "a\nb\n"),
+        ("", None),
+        ('{"a": [1, {"b": null}]}', {"a": [1, {"b": None}]}),
+        ("!!str 5", "5"),
+        ("18446744073709551615", 18446744073709551615),
+    ],
+)
+def test_scalars_mean_what_json_can_say(text: str, value: Any) -> None:
+    assert yaml_text.loads(text.encode()) == value
+
+
+BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (BOMB, "aliases"),
+        ("a: 1\na: 2", "'a' is there twice"),
+        ("1: a", "a key is a text"),
+        ("[a]: b", "a key is a text"),
+        ("a: .inf", "not a number of JSON"),
+        ("a: 1e400", "finite"),
+        ("a: 99999999999999999999", "integer"),
+        ("!!python/object:os.system {}", "the tag"),
+        ("a: !!binary aGk=", "the tag"),
+        ("a: 1\n---\nb: 2", "more than one document"),
+        ("a: [1", "malformed YAML"),
+        ("\ta: 1", "malformed YAML"),
+        ('a: "\\0"', "NUL"),
+        ("[" * 100 + "]" * 100, "nested deeper"),
+    ],
+)
+def test_what_could_be_read_in_two_ways_or_harm_is_refused(text: str, words: str) -> None:
+    with pytest.raises(JsonError) as refusal:
+        yaml_text.loads(text.encode())
+    assert words in str(refusal.value)
+
+
+def test_what_is_no_text_is_refused() -> None:
+    with pytest.raises(JsonError, match="not UTF-8"):
+        yaml_text.loads(b"a: \xff")
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_bring_it_down(data: bytes) -> None:
+    try:
+        yaml_text.loads(data)
+    except JsonError:
+        return
+
+
+def test_it_reads_as_the_reference_does_where_both_read_it() -> None:
+    text = 'list:\n- a\n- {b: 1.5, c: true}\nfolded: >\n  one\n  two\n\nquoted: "\\u00e9"\n'
+    assert yaml_text.loads(text.encode()) == yaml.safe_load(text)
