@@ -25,8 +25,9 @@ class Publisher(Loop):
 
     async def tick(self) -> timedelta | None:
         time = asyncio.get_running_loop().time
-        if time() < self._not_before:
-            return timedelta(seconds=self._not_before - time())
+        # Of less than a microsecond nothing is left in a timedelta: to return it would be to tick without a pause.
+        if (rest := timedelta(seconds=self._not_before - time())) > timedelta():
+            return rest
         # A look costs less than a turn.
         if not await self._database.read(publishing.is_due):
             return None

@@ -29,7 +29,7 @@ SEEDS: dict[str, int] = {
     "promote_ignores_overlap": 7,
     "release_takes_known_claims": 6,
     "renewal_ignores_the_rate": 7,
-    "renewal_ignores_the_stop": 201,
+    "renewal_ignores_the_stop": 286,
     "renewal_keeps_the_lease": 0,
     "rescue_from_stale_read": 8,
     "resume_takes_the_latest_state": 6,
@@ -41,7 +41,7 @@ SEEDS: dict[str, int] = {
     "slots_missed_in_silence": 1022,
     "spawn_overwrites_the_state": 0,
     "token_not_grown": 0,
-    "unknown_commit_repeated": 25,
+    "unknown_commit_repeated": 215,
     "waiting_is_not_released": 7,
     "wake_up_is_the_only_way": 10,
 }
