@@ -7,7 +7,7 @@ from datetime import timedelta
 from app_sdk.protocol.limits import Limits
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.vault import Vault
-from orchestrator.store.database import Database
+from orchestrator.store.share import Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class ApiContext:
     silent before it is held to be gone.
     """
 
-    database: Database
+    database: Share
     definitions: Definitions
     vault: Vault
     limits: Limits
