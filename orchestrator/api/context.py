@@ -9,7 +9,7 @@ from orchestrator.service.definitions import Definitions
 from orchestrator.service.pull_claims import Wanted
 from orchestrator.service.pull_tasks import PullTask
 from orchestrator.service.vault import Vault
-from orchestrator.store.database import Database
+from orchestrator.store.share import Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class ApiContext:
     silent before it is held to be gone.
     """
 
-    database: Database
+    database: Share
     definitions: Definitions
     vault: Vault
     limits: Limits

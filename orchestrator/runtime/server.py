@@ -29,6 +29,7 @@ from orchestrator.settings import Settings
 from orchestrator.store import durability, schema
 from orchestrator.store.database import Database, DatabaseOptions
 from orchestrator.store.dialect import Dialect
+from orchestrator.store.share import Share
 from orchestrator.store.transaction import Transaction
 
 SHUTDOWN_SECS = 2
@@ -90,7 +91,7 @@ async def _run(
         return not draining.begun and await database.read(schema.serves, revision)
 
     context = ApiContext(
-        database=database,
+        database=Share(database),
         definitions=node.definitions,
         vault=vault,
         limits=limits_of(settings),

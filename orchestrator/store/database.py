@@ -80,6 +80,7 @@ class Database:
     def __init__(self, options: DatabaseOptions, clock: Clock | None = None) -> None:
         self.url = options.url
         self.dialect = options.dialect
+        self.pool_size = options.pool_size
         self._clock = EmbeddedClock() if clock is None and options.dialect is Dialect.SQLITE else clock
         self._local = threading.local()
         self._connections: list[Connection] = []

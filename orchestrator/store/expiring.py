@@ -43,18 +43,15 @@ DELETE FROM event_deliveries WHERE (subscription_pk, event_pk) IN
          WHERE subscription_pk = :pk ORDER BY event_pk LIMIT :places)"""
 _DROP_SUBSCRIPTION = "DELETE FROM subscriptions WHERE pk = :pk"
 
-# Executions are launched with the newest version, so whatever is older than the oldest execution's is used by none.
-# The last condition is the truth, the one before it spares the walk. Whether there is an execution is asked in the
-# order of an index: of the first one from there on, and whose it is. A plain EXISTS made PostgreSQL read all of them.
+# Whether there is an execution is asked in the order of an index: of the first one from there on, and whose it is. A
+# plain EXISTS made PostgreSQL read all of them.
 _UNUSED_VERSIONS = """
 SELECT v.pk FROM task_versions v JOIN tasks t ON t.pk = v.task_pk
  WHERE (t.removed_at <= :until OR (v.pk <> t.version_pk AND EXISTS (
            SELECT 1 FROM task_versions later
             WHERE later.task_pk = v.task_pk AND later.version > v.version AND later.created_at <= :until)))
-   AND v.pk <= coalesce((SELECT CASE WHEN e.task_pk = v.task_pk THEN e.version_pk END FROM executions e
-                          WHERE e.task_pk >= v.task_pk ORDER BY e.task_pk, e.pk LIMIT 1), v.pk)
-   AND (SELECT e.pk FROM executions e
-         WHERE e.task_pk = v.task_pk AND e.version_pk = v.pk ORDER BY e.pk LIMIT 1) IS NULL
+   AND coalesce((SELECT e.version_pk FROM executions e
+                  WHERE e.version_pk >= v.pk ORDER BY e.version_pk LIMIT 1) <> v.pk, TRUE)
  ORDER BY v.pk LIMIT :places"""
 _GONE_TASKS = """
 SELECT t.pk FROM tasks t

@@ -43,6 +43,7 @@ class Execution(SQLModel, table=True):
         ),
         Index("executions_app", "app_pk", "status"),
         Index("executions_task", "task_pk", "pk"),
+        Index("executions_version", "version_pk"),
         Index(
             "executions_ended",
             "workspace_id",

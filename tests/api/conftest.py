@@ -12,7 +12,7 @@ from tests.support.postgres import PostgresServer
 
 
 def opened(url: str) -> Iterator[Database]:
-    options = DatabaseOptions(url, pool_size=3)
+    options = DatabaseOptions(url, pool_size=5)
     schema.upgrade(options)
     database = Database(options)
     yield database

@@ -25,6 +25,7 @@ from orchestrator.service.vault import Vault
 from orchestrator.service.workspaces import DEFAULT_WORKSPACE
 from orchestrator.store.database import Database
 from orchestrator.store.dialect import Dialect
+from orchestrator.store.share import Share
 from orchestrator.store.transaction import Transaction
 
 ADMIN_TOKEN = "orch_the-first-admin"
@@ -71,7 +72,7 @@ class Api:
 
     def use_database(self, database: Database) -> None:
         """Put another database behind the application."""
-        self.app.state.context = replace(self.context, database=database)
+        self.app.state.context = replace(self.context, database=Share(database))
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         return await self.context.database.write(work)
@@ -106,7 +107,7 @@ async def open_api(database: Database, body_bytes: int = BODY_BYTES) -> AsyncIte
             return (await database.write(hand_out, context.definitions, [wanted])).given[0]
 
         context = ApiContext(
-            database=database,
+            database=Share(database),
             definitions=Definitions(RetryPolicy()),
             vault=vault,
             limits=LIMITS,

@@ -49,6 +49,8 @@ async def test_no_statement_walks_over_what_stays(world: World, monkeypatch: pyt
         assert not walks, f"{round_}:\n" + "\n".join(walks)
         [ended] = [plan for sql, plan in plans.items() if "FROM executions newer" in sql][:1]
         assert "executions_ended" in ended
+        [unused] = [plan for sql, plan in plans.items() if "FROM task_versions v JOIN" in sql]
+        assert "executions_version" in unused, unused
         await world.database.write(lambda tx: tx.run("ANALYZE"))
     [(left,)] = await world.rows("SELECT count(*) FROM executions")
     assert left == KEPT + 2

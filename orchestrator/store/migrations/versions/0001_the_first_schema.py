@@ -196,6 +196,7 @@ def upgrade() -> None:
             postgresql_where=sa.text("status = 'pending'"),
         )
         batch_op.create_index("executions_task", ["task_pk", "pk"], unique=False)
+        batch_op.create_index("executions_version", ["version_pk"], unique=False)
         batch_op.create_index(
             "executions_ended",
             ["workspace_id", "status", "ended_at", "pk"],
@@ -831,6 +832,7 @@ def downgrade() -> None:
 
     op.drop_table("idempotency_records")
     with op.batch_alter_table("executions", schema=None) as batch_op:
+        batch_op.drop_index("executions_version")
         batch_op.drop_index("executions_task")
         batch_op.drop_index(
             "executions_pending",
