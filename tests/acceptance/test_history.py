@@ -44,11 +44,22 @@ def test_a_run_on_postgresql_keeps_the_promises(tmp_path: Path, postgres_url: st
     assert checked.returncode == 0, checked.stdout + checked.stderr
     # The same run, had another worker's step been lost.
     lines = (tmp_path / "app.jsonl").read_text().splitlines()
-    answered = max(number for number, line in enumerate(lines) if json.loads(line)["event"] == "answer")
+    answered = _last_answer(lines, "late")
     (tmp_path / "app.jsonl").write_text("\n".join(lines[:answered] + lines[answered + 1 :]) + "\n")
     checked = _check(tmp_path, postgres_url)
     assert checked.returncode == 1
     assert "I2: " in checked.stdout
+
+
+def _last_answer(lines: list[str], execution_id: str) -> int:
+    """The position of the last answer to an execution that has succeeded, so that it was applied."""
+    entries = [json.loads(line) for line in lines]
+    asked = {
+        entry["id"]
+        for entry in entries
+        if entry["event"] == "request" and json.loads(entry["body"])["task_exec_worker"]["task_exec_id"] == execution_id
+    }
+    return max(number for number, entry in enumerate(entries) if entry["event"] == "answer" and entry["id"] in asked)
 
 
 def _run(directory: Path, environment: dict[str, str]) -> None:
