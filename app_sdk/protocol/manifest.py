@@ -139,6 +139,11 @@ class TaskManifest(PullOptions):
     on_events: list[EventPattern] = Field(default_factory=list, max_length=20)
 
     @property
+    def asks_for_retries(self) -> bool:
+        """Whether it says itself how often it is retried."""
+        return self.retry.max_retries is not None or self.allowed_retry_count is not None
+
+    @property
     def effective_schedule(self) -> ScheduleManifest | None:
         """The schedule, Rimdian's `minutes_interval` read as one; None for a task launched by hand only."""
         if self.schedule is not None:

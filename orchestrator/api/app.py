@@ -18,6 +18,7 @@ from orchestrator.api import (
     nodes,
     purges,
     rpc,
+    simple_tasks,
     subscriptions,
     tasks,
     tokens,
@@ -32,6 +33,7 @@ _ABOUT = "Durable tasks that run by calling your app's webhook, step by step."
 _ROUTERS = (
     apps.router,
     tasks.router,
+    simple_tasks.router,
     events.router,
     executions.router,
     callbacks.router,

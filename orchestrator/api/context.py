@@ -16,7 +16,8 @@ from orchestrator.store.share import Share
 class ApiContext:
     """Everything that a route may use.
 
-    `wake` is called after the commit of anything that may have made work due. `poll` waits for so long for steps of
+    `wake` is called after the commit of anything that may have made work due. `announce` tells listeners of a new
+    simple task's number. `poll` waits for so long for steps of
     pull tasks; `give_back` takes back what it has given to somebody who is gone. `is_ready`: the database is
     reachable, its schema serves this version, and this node is not draining. `node_timeout`: how long a node may be
     silent before it is held to be gone.
@@ -30,6 +31,7 @@ class ApiContext:
     public_url: str
     new_id: Callable[[], str]
     wake: Callable[[], None]
+    announce: Callable[[int], None]
     poll: Callable[[Wanted, timedelta], Awaitable[Sequence[PullTask]]]
     give_back: Callable[[Sequence[PullTask]], None]
     is_ready: Callable[[], Awaitable[bool]]

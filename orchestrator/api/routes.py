@@ -21,7 +21,7 @@ from orchestrator.store.duplicates import is_duplicate
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 _DUPLICATE = "somebody else wrote the same thing at the same instant; look, and try again if need be"
-_SCHEME = HTTPBearer(auto_error=False, description="A token, as `orchestrator token create` prints it.")
+SCHEME = HTTPBearer(auto_error=False, description="A token, as `orchestrator token create` prints it.")
 
 
 class StrictRequest(Request):
@@ -91,12 +91,12 @@ class KeyedRoute(GuardedRoute):
 
 def guarded_router(tag: str) -> APIRouter:
     """A router whose routes need a token."""
-    return APIRouter(route_class=GuardedRoute, tags=[tag], dependencies=[Depends(_SCHEME)])
+    return APIRouter(route_class=GuardedRoute, tags=[tag], dependencies=[Depends(SCHEME)])
 
 
 def keyed_router(tag: str) -> APIRouter:
     """A router whose routes need a token, or VibeIQ's pair of keys."""
-    return APIRouter(route_class=KeyedRoute, tags=[tag], dependencies=[Depends(_SCHEME)])
+    return APIRouter(route_class=KeyedRoute, tags=[tag], dependencies=[Depends(SCHEME)])
 
 
 def open_router(tag: str) -> APIRouter:

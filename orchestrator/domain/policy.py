@@ -1,6 +1,6 @@
 """What a task asks of the engine, as frozen values: its definition, completed by the server's defaults."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -41,6 +41,10 @@ class TaskPolicy:
     on_worker_failure: OnWorkerFailure = OnWorkerFailure.FAIL
     max_duration: timedelta = timedelta(days=7)
     is_async: bool = False
+
+    def retried(self, max_retries: int | None) -> "TaskPolicy":
+        """The policy of an execution whose launch asked for so many retries; None leaves it as it is."""
+        return self if max_retries is None else replace(self, retry=replace(self.retry, max_retries=max_retries))
 
 
 def task_policy(task: TaskManifest, defaults: RetryPolicy) -> TaskPolicy:

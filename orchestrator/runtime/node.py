@@ -10,6 +10,7 @@ import structlog
 
 from orchestrator import __version__
 from orchestrator.domain.errors import DatabaseUnavailable
+from orchestrator.engine.announcer import Announcer
 from orchestrator.engine.deliverer import Deliverer
 from orchestrator.engine.dispatcher import Dispatcher, Outlets
 from orchestrator.engine.event_deliverer import EventDeliverer
@@ -90,6 +91,7 @@ class Node:
             self.wake,
             judges=is_shared and settings.server.role != "api",
         )
+        self.announcer = Announcer(database)
         self.notifier = Notifier(database, lambda: is_shared and self.registrar.others > 0)
         self.listener = _listener(settings, database, self._wake_loops)
         self._loops = self._engine_loops() if settings.server.role != "api" else ()
@@ -143,6 +145,7 @@ class Node:
         self.notifier.ring()
         await self.pollers.stop()
         await self.notifier.close()
+        await self.announcer.close()
         await self.registrar.stop()
         await self.registrar.leave()
 

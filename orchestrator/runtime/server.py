@@ -99,6 +99,7 @@ async def _run(
         public_url=url,
         new_id=new_id,
         wake=node.wake,
+        announce=node.announcer.announce,
         poll=node.pollers.poll,
         give_back=node.pollers.give_back,
         is_ready=is_ready,

@@ -94,7 +94,7 @@ def newly_held(pk: int, row: Mapping[str, Any], definition: TaskDefinition, seed
         created_at=from_micros(row["created_at"]),
         started_at=None,
         definition=definition,
-        execution=Execution(definition.policy, workers, touched=set(workers)),
+        execution=Execution(definition.policy.retried(row["max_retries"]), workers, touched=set(workers)),
         row={},
         guards={},
     )
@@ -138,9 +138,9 @@ def save(tx: Transaction, held: Iterable[Held], now: datetime) -> None:
 
 def _held(row: tuple[Any, ...], definition: TaskDefinition) -> Held:
     (pk, uid, workspace_id, id_, app_pk, task_pk, _, key, created_at) = row[:9]
-    (status, failing, attempt, _, deadline_at, started_at, ended_at, message) = row[9:]
+    (status, failing, attempt, _, deadline_at, started_at, ended_at, message, max_retries) = row[9:]
     execution = Execution(
-        policy=definition.policy,
+        policy=definition.policy.retried(max_retries),
         workers={},
         status=ExecutionStatus(status),
         failing=bool(failing),

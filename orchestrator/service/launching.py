@@ -31,7 +31,8 @@ class LaunchOrder:
     """What to launch. States are JSON texts, `workers` those of other workers than 0; `input` never changes later.
 
     One that goes on from a call of another execution has its `beginning`, and tells where it comes from. Its event
-    calls the `application` by its app's id, unless it names another.
+    calls the `application` by its app's id, unless it names another. `max_retries` counts instead of the task's own.
+    A simple task is `launched_as` what it was asked for, and belongs to `owner_id`.
     """
 
     workspace_id: str
@@ -48,6 +49,9 @@ class LaunchOrder:
     beginning: Beginning | None = None
     resumed_from: str | None = None
     application: str | None = None
+    max_retries: int | None = None
+    launched_as: str | None = None
+    owner_id: int | None = None
 
     @property
     def seeds(self) -> Mapping[int, Seed]:
@@ -223,6 +227,7 @@ def _insert(tx: Transaction, order: LaunchOrder, definition: TaskDefinition, uid
         "task_pk": order.task_pk,
         "version_pk": order.version_pk,
         "multiple_exec_key": order.multiple_exec_key,
+        "max_retries": order.max_retries,
         "run_at": maybe_micros(order.run_at),
         "queues": definition.on_multiple_exec is OnMultipleExec.RETRY_LATER,
         "concurrency_key": _concurrency_key(definition, order),
@@ -256,6 +261,8 @@ def _insert_details(tx: Transaction, pk: int, order: LaunchOrder, now: datetime)
             "beginning": beginning.as_text() if begins_with_more else None,
             "resumed_from": order.resumed_from,
             "application": order.application,
+            "launched_as": order.launched_as,
+            "owner_id": order.owner_id,
         },
     )
     executions.insert_states(

@@ -11,11 +11,11 @@ SELECT pk, id, name, status, status_reason, manifest, webhook_endpoint, max_conc
        rate_calls, rate_per_secs, created_at, updated_at
   FROM apps WHERE workspace_id = :workspace_id AND deleted_at IS NULL"""
 
-_TASK_IDS = "SELECT app_pk, id FROM tasks WHERE app_pk IN :app_pks AND removed_at IS NULL ORDER BY id"
+_TASK_IDS = "SELECT app_pk, id FROM task_definitions WHERE app_pk IN :app_pks AND removed_at IS NULL ORDER BY id"
 
 _TASKS = """
 SELECT t.pk, t.id, a.id, t.version_pk, t.is_paused, s.next_slot_at, e.id, e.status, e.created_at
-  FROM tasks t
+  FROM task_definitions t
   JOIN apps a ON a.pk = t.app_pk
   LEFT JOIN schedules s ON s.task_pk = t.pk
   LEFT JOIN executions e ON e.pk = (SELECT max(x.pk) FROM executions x WHERE x.task_pk = t.pk)

@@ -13,7 +13,7 @@ SELECT s.task_pk, s.definition, s.anchor_at, s.next_slot_at
   FROM schedules s WHERE s.task_pk = :task_pk AND s.due_at IS NOT NULL AND s.due_at <= :now FOR UPDATE SKIP LOCKED"""
 _TASK = """
 SELECT t.id, t.workspace_id, t.app_pk, t.version_pk, t.is_paused, a.status
-  FROM tasks t JOIN apps a ON a.pk = t.app_pk WHERE t.pk = :task_pk"""
+  FROM task_definitions t JOIN apps a ON a.pk = t.app_pk WHERE t.pk = :task_pk"""
 _ADVANCE = """
 UPDATE schedules SET next_slot_at = :next_slot_at, due_at = :due_at
  WHERE task_pk = :task_pk AND next_slot_at = :slot_at"""

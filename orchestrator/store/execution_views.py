@@ -21,7 +21,7 @@ SELECT e.pk, e.id, e.number, e.workspace_id, a.id, t.id, t.name, e.status, e.fai
   FROM executions e
   JOIN execution_details d ON d.execution_pk = e.pk
   JOIN apps a ON a.pk = e.app_pk
-  JOIN tasks t ON t.pk = e.task_pk
+  JOIN task_definitions t ON t.pk = e.task_pk
  WHERE """
 
 _WORKERS = """
@@ -41,7 +41,7 @@ SELECT CAST(coalesce(sum(item_count), 0) AS bigint) FROM import_batches
 # An id may name several apps in turn, one after the other was deleted; a task's name may be an alias.
 _APPS_CALLED = "SELECT pk FROM apps WHERE workspace_id = :workspace_id AND id = :id"
 _TASKS_CALLED = """
-SELECT pk FROM tasks WHERE workspace_id = :workspace_id AND id = :name
+SELECT pk FROM task_definitions WHERE workspace_id = :workspace_id AND id = :name
  UNION SELECT task_pk FROM task_aliases WHERE workspace_id = :workspace_id AND alias = :name"""
 
 

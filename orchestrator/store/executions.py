@@ -8,7 +8,7 @@ from orchestrator.store.transaction import Transaction
 
 _LOCK = """
 SELECT pk, uid, workspace_id, id, app_pk, task_pk, version_pk, multiple_exec_key, created_at,
-       status, failing, attempt, open_workers, deadline_at, started_at, ended_at, message
+       status, failing, attempt, open_workers, deadline_at, started_at, ended_at, message, max_retries
   FROM executions WHERE pk IN :pks ORDER BY pk FOR NO KEY UPDATE"""
 
 _WORKERS = """

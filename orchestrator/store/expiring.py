@@ -46,7 +46,7 @@ _DROP_SUBSCRIPTION = "DELETE FROM subscriptions WHERE pk = :pk"
 # Whether there is an execution is asked in the order of an index: of the first one from there on, and whose it is. A
 # plain EXISTS made PostgreSQL read all of them.
 _UNUSED_VERSIONS = """
-SELECT v.pk FROM task_versions v JOIN tasks t ON t.pk = v.task_pk
+SELECT v.pk FROM task_versions v JOIN task_definitions t ON t.pk = v.task_pk
  WHERE (t.removed_at <= :until OR (v.pk <> t.version_pk AND EXISTS (
            SELECT 1 FROM task_versions later
             WHERE later.task_pk = v.task_pk AND later.version > v.version AND later.created_at <= :until)))
@@ -54,7 +54,7 @@ SELECT v.pk FROM task_versions v JOIN tasks t ON t.pk = v.task_pk
                   WHERE e.version_pk >= v.pk ORDER BY e.version_pk LIMIT 1) <> v.pk, TRUE)
  ORDER BY v.pk LIMIT :places"""
 _GONE_TASKS = """
-SELECT t.pk FROM tasks t
+SELECT t.pk FROM task_definitions t
  WHERE t.removed_at <= :until
    AND coalesce((SELECT e.task_pk FROM executions e
                   WHERE e.task_pk >= t.pk ORDER BY e.task_pk, e.pk LIMIT 1) <> t.pk, TRUE)
@@ -65,14 +65,14 @@ SELECT a.pk FROM apps a
  WHERE a.deleted_at <= :until
    AND coalesce((SELECT e.app_pk FROM executions e
                   WHERE e.app_pk >= a.pk ORDER BY e.app_pk, e.status LIMIT 1) <> a.pk, TRUE)
-   AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.app_pk = a.pk)
+   AND NOT EXISTS (SELECT 1 FROM task_definitions t WHERE t.app_pk = a.pk)
  ORDER BY a.pk LIMIT :places"""
 
 _DROP_VERSIONS = "DELETE FROM task_versions WHERE pk IN :pks"
 _DROP_SLOTS = """
 DELETE FROM occurrences WHERE (task_pk, slot_at) IN
        (SELECT task_pk, slot_at FROM occurrences WHERE task_pk IN :pks ORDER BY task_pk, slot_at LIMIT :places)"""
-_DROP_TASKS = ("DELETE FROM overlap_groups WHERE task_pk IN :pks", "DELETE FROM tasks WHERE pk IN :pks")
+_DROP_TASKS = ("DELETE FROM overlap_groups WHERE task_pk IN :pks", "DELETE FROM task_definitions WHERE pk IN :pks")
 _DROP_APPS = (
     "DELETE FROM tokens WHERE app_pk IN :pks",
     "DELETE FROM app_states WHERE app_pk IN :pks",

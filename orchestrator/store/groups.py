@@ -31,13 +31,15 @@ _FIRST_RUN_AT = "SELECT min(run_at) FROM executions WHERE status = 'pending' AND
 _NUMBER = "UPDATE workspaces SET next_number = next_number + 1 WHERE id = :workspace_id RETURNING next_number - 1"
 _INSERT = """
 INSERT INTO executions (uid, workspace_id, id, number, app_pk, task_pk, version_pk, status, failing, attempt,
-                        open_workers, multiple_exec_key, run_at, queues, concurrency_key, created_at)
+                        open_workers, max_retries, multiple_exec_key, run_at, queues, concurrency_key, created_at)
 VALUES (:uid, :workspace_id, :id, :number, :app_pk, :task_pk, :version_pk, 'pending', :failing, 1,
-        1, :multiple_exec_key, :run_at, :queues, :concurrency_key, :created_at)
+        1, :max_retries, :multiple_exec_key, :run_at, :queues, :concurrency_key, :created_at)
 ON CONFLICT (workspace_id, id) DO NOTHING RETURNING pk"""
 _INSERT_DETAILS = """
-INSERT INTO execution_details (execution_pk, input, output, name, launched_by, beginning, resumed_from, application)
-VALUES (:execution_pk, :input, :output, :name, :launched_by, :beginning, :resumed_from, :application)"""
+INSERT INTO execution_details (execution_pk, input, output, name, launched_by, beginning, resumed_from, application,
+                               launched_as, owner_id)
+VALUES (:execution_pk, :input, :output, :name, :launched_by, :beginning, :resumed_from, :application,
+        :launched_as, :owner_id)"""
 
 
 def lock(tx: Transaction, task_pk: int, key: str) -> None:

@@ -13,7 +13,7 @@ _OF_UID = "SELECT pk, workspace_id FROM executions WHERE uid = :uid"
 
 _PRESENT_TASK = """
 SELECT t.pk, t.app_pk, t.version_pk, t.id, t.is_paused, a.id, a.status, a.status_reason
-  FROM tasks t JOIN apps a ON a.pk = t.app_pk
+  FROM task_definitions t JOIN apps a ON a.pk = t.app_pk
  WHERE t.removed_at IS NULL AND a.deleted_at IS NULL"""
 _TASK = f"""{_PRESENT_TASK} AND t.workspace_id = :workspace_id
    AND (t.id = :name OR t.pk = (SELECT task_pk FROM task_aliases WHERE workspace_id = :workspace_id AND alias = :name))

@@ -24,7 +24,7 @@ CASE WHEN w.status = 'calling' THEN coalesce(w.started_at, w.claimed_at)
 _FROM = """
   FROM workers w
   JOIN executions e ON e.pk = w.execution_pk
-  JOIN tasks t ON t.pk = e.task_pk
+  JOIN task_definitions t ON t.pk = e.task_pk
   JOIN execution_details d ON d.execution_pk = w.execution_pk
   JOIN worker_states s ON s.execution_pk = w.execution_pk AND s.worker_id = w.worker_id
   LEFT JOIN calls c ON c.execution_pk = w.execution_pk AND c.worker_id = w.worker_id AND c.token = (

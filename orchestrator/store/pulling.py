@@ -8,11 +8,11 @@ from orchestrator.store.transaction import Transaction
 
 # An id may name several tasks in turn, one after the other was removed: executions of each may be live.
 _NAMED = """
-SELECT id, pk FROM tasks WHERE workspace_id = :workspace_id AND id IN :names
+SELECT id, pk FROM task_definitions WHERE workspace_id = :workspace_id AND id IN :names
  UNION SELECT alias, task_pk FROM task_aliases WHERE workspace_id = :workspace_id AND alias IN :names"""
 _TASKS = """
 SELECT t.pk, t.app_pk, t.version_pk, a.status = 'active' AND a.deleted_at IS NULL
-  FROM tasks t JOIN apps a ON a.pk = t.app_pk WHERE t.pk IN :pks ORDER BY t.pk"""
+  FROM task_definitions t JOIN apps a ON a.pk = t.app_pk WHERE t.pk IN :pks ORDER BY t.pk"""
 
 _WAITING = """
 SELECT execution_pk, worker_id, token, due_at FROM workers
@@ -37,7 +37,7 @@ SELECT execution_pk, worker_id, token, due_at FROM (
 _FIRST_DUE = """
 SELECT min(due_at) FROM workers
  WHERE pull_task_pk IN :task_pks AND status = 'ready' AND NOT held AND due_at IS NOT NULL AND due_at > :now"""
-_LOCK_TASKS = "SELECT pk FROM tasks WHERE pk IN :pks ORDER BY pk FOR NO KEY UPDATE"
+_LOCK_TASKS = "SELECT pk FROM task_definitions WHERE pk IN :pks ORDER BY pk FOR NO KEY UPDATE"
 _BUSY = """
 SELECT w.pull_task_pk, coalesce(e.concurrency_key, ''), count(*)
   FROM workers w JOIN executions e ON e.pk = w.execution_pk

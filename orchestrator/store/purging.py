@@ -17,7 +17,7 @@ SELECT e.pk, e.ended_at,
        EXISTS (SELECT 1 FROM import_batches b WHERE b.execution_pk = e.pk AND b.status IN ('pending', 'refused')),
        coalesce((SELECT newer.task_pk FROM executions newer WHERE (newer.task_pk, newer.pk) > (e.task_pk, e.pk)
                   ORDER BY newer.task_pk, newer.pk LIMIT 1) <> e.task_pk, TRUE)
-       AND EXISTS (SELECT 1 FROM tasks t WHERE t.pk = e.task_pk AND t.removed_at IS NULL)
+       AND EXISTS (SELECT 1 FROM task_definitions t WHERE t.pk = e.task_pk AND t.removed_at IS NULL)
   FROM executions e
  WHERE e.workspace_id = :workspace_id AND e.status = :status AND e.ended_at <= :until
    AND (e.ended_at, e.pk) > (:after_at, :after_pk)"""

@@ -13,7 +13,7 @@ VALUES (:id, :workspace_id, :kind, :target_url, :task_pk, :pattern, :secret_encr
 _SUBSCRIPTIONS = """
 SELECT s.pk, s.id, s.workspace_id, s.kind, s.target_url, t.id, s.pattern, s.status, s.status_reason, s.failures,
        s.failing_since, s.retry_at, s.created_at, s.updated_at
-  FROM subscriptions s LEFT JOIN tasks t ON t.pk = s.task_pk
+  FROM subscriptions s LEFT JOIN task_definitions t ON t.pk = s.task_pk
  WHERE s.deleted_at IS NULL AND s.workspace_id = :workspace_id"""
 _PATTERNS = """
 SELECT pk, workspace_id, kind, pattern FROM subscriptions

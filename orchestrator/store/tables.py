@@ -75,10 +75,10 @@ class AppState(SQLModel, table=True):
 class Task(SQLModel, table=True):
     """A task of an app. One that a later manifest leaves out keeps its row, with `removed_at`."""
 
-    __tablename__ = "tasks"
+    __tablename__ = "task_definitions"
     __table_args__ = (
         Index(
-            "tasks_live_id",
+            "task_definitions_live_id",
             "workspace_id",
             "id",
             unique=True,
@@ -109,7 +109,7 @@ class TaskAlias(SQLModel, table=True):
     __tablename__ = "task_aliases"
     workspace_id: str = Field(sa_column=Column(Text, primary_key=True))
     alias: str = Field(sa_column=Column(Text, primary_key=True))
-    task_pk: int = Field(sa_column=reference("tasks.pk"))
+    task_pk: int = Field(sa_column=reference("task_definitions.pk"))
 
 
 class TaskVersion(SQLModel, table=True):
@@ -118,7 +118,7 @@ class TaskVersion(SQLModel, table=True):
     __tablename__ = "task_versions"
     __table_args__ = (UniqueConstraint("task_pk", "version"), NEVER_REUSED)
     pk: int | None = Field(default=None, sa_column=big_key())
-    task_pk: int = Field(sa_column=reference("tasks.pk"))
+    task_pk: int = Field(sa_column=reference("task_definitions.pk"))
     version: int
     definition: str = Field(sa_column=Column(Text, nullable=False))
     created_at: int = Field(sa_column=big())
@@ -129,7 +129,7 @@ class Schedule(SQLModel, table=True):
 
     __tablename__ = "schedules"
     __table_args__ = (Index("schedules_due_at", "due_at"),)
-    task_pk: int = Field(sa_column=reference("tasks.pk", primary_key=True))
+    task_pk: int = Field(sa_column=reference("task_definitions.pk", primary_key=True))
     definition: str = Field(sa_column=Column(Text, nullable=False))
     anchor_at: int = Field(sa_column=big())
     next_slot_at: int | None = Field(default=None, sa_column=big(nullable=True))
@@ -140,5 +140,5 @@ class OverlapGroup(SQLModel, table=True):
     """The lock of a task and `multiple_exec_key`: launches and promotions of a group take turns on it."""
 
     __tablename__ = "overlap_groups"
-    task_pk: int = Field(sa_column=reference("tasks.pk", primary_key=True))
+    task_pk: int = Field(sa_column=reference("task_definitions.pk", primary_key=True))
     key: str = Field(sa_column=Column(Text, primary_key=True))

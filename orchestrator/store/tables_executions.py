@@ -15,7 +15,8 @@ class Execution(SQLModel, table=True):
     """One launch of a task. `uid` is never chosen by a launcher: the keys sent to apps and collectors begin with it.
 
     `queues`: while it is pending, it waits for the running one of its group to end. `concurrency_key`: the JSON text
-    of the value in its input that the limit of its task's executors counts by.
+    of the value in its input that the limit of its task's executors counts by. `max_retries`: its launch's own, where
+    that is not the task's.
     """
 
     __tablename__ = "executions"
@@ -67,6 +68,7 @@ class Execution(SQLModel, table=True):
     failing: bool = False
     attempt: int = 1
     open_workers: int = 1
+    max_retries: int | None = None
     multiple_exec_key: str = Field(default="", sa_column=Column(Text, nullable=False))
     run_at: int | None = Field(default=None, sa_column=big(nullable=True))
     queues: bool = False
@@ -83,7 +85,7 @@ class ExecutionDetail(SQLModel, table=True):
 
     `beginning`: what its workers began with, where that is more than worker 0 with the input. `resumed_from`: the call
     of another execution that it goes on from. Both are JSON. `application`: what its event calls it by, where that is
-    not its app.
+    not its app. `launched_as`: the name of the task that a simple task was created by; `owner_id`: whose it is.
     """
 
     __tablename__ = "execution_details"
@@ -96,6 +98,8 @@ class ExecutionDetail(SQLModel, table=True):
     beginning: str | None = Field(default=None, sa_column=Column(Text))
     resumed_from: str | None = Field(default=None, sa_column=Column(Text))
     application: str | None = Field(default=None, sa_column=Column(Text))
+    launched_as: str | None = Field(default=None, sa_column=Column(Text))
+    owner_id: int | None = Field(default=None, sa_column=big(nullable=True))
 
 
 _DUE = "status = 'ready' AND NOT held AND pull_task_pk IS NULL AND due_at IS NOT NULL"

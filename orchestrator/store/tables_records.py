@@ -15,7 +15,7 @@ class Occurrence(SQLModel, table=True):
 
     __tablename__ = "occurrences"
     __table_args__ = (Index("occurrences_recorded_at", "recorded_at"),)
-    task_pk: int = Field(sa_column=reference("tasks.pk", primary_key=True))
+    task_pk: int = Field(sa_column=reference("task_definitions.pk", primary_key=True))
     slot_at: int = Field(sa_column=big(primary_key=True))
     outcome: str = Field(sa_column=Column(Text, nullable=False))
     reason: str | None = Field(default=None, sa_column=Column(Text))

@@ -6,7 +6,7 @@ from orchestrator.store.tables import Schedule, Task, TaskAlias, TaskVersion
 from orchestrator.store.transaction import Transaction
 
 _LOCK_SCHEDULES = """
-SELECT s.task_pk FROM schedules s JOIN tasks t ON t.pk = s.task_pk
+SELECT s.task_pk FROM schedules s JOIN task_definitions t ON t.pk = s.task_pk
  WHERE t.app_pk = :app_pk ORDER BY s.task_pk FOR UPDATE OF s"""
 
 

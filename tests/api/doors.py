@@ -40,13 +40,17 @@ Json = dict[str, Any]
 
 @dataclass
 class Api:
-    """The API over one database. `wakes` counts how often the engine would have been woken."""
+    """The API over one database.
+
+    `wakes` counts how often the engine would have been woken, `announced` are the numbers of new simple tasks.
+    """
 
     app: FastAPI
     context: ApiContext
     admin: httpx.AsyncClient
     closing: AsyncExitStack
     wakes: list[None] = field(default_factory=list)
+    announced: list[int] = field(default_factory=list)
     is_ready: bool = True
 
     async def client(self, token: str | None) -> httpx.AsyncClient:
@@ -98,6 +102,7 @@ async def open_api(database: Database, body_bytes: int = BODY_BYTES) -> AsyncIte
     await database.write(tokens.ensure_admin_token, ADMIN_TOKEN)
     async with AsyncExitStack() as closing:
         wakes: list[None] = []
+        announced: list[int] = []
         given_back: list[PullTask] = []
 
         async def is_ready() -> bool:
@@ -115,6 +120,7 @@ async def open_api(database: Database, body_bytes: int = BODY_BYTES) -> AsyncIte
             public_url="http://127.0.0.1:8400",
             new_id=lambda: str(uuid4()),
             wake=lambda: wakes.append(None),
+            announce=announced.append,
             poll=poll,
             give_back=given_back.extend,
             is_ready=is_ready,
@@ -124,7 +130,7 @@ async def open_api(database: Database, body_bytes: int = BODY_BYTES) -> AsyncIte
         )
         app = _application(context)
         admin = await closing.enter_async_context(_client(app, ADMIN_TOKEN))
-        api = Api(app, context, admin, closing, wakes)
+        api = Api(app, context, admin, closing, wakes, announced)
         yield api
 
 

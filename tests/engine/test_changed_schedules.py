@@ -43,7 +43,7 @@ async def change(world: World, **schedule: Any) -> None:
 
 async def look(world: World, database: Database | None = None) -> Turn:
     """What a node does that finds the schedule due."""
-    (task_pk,) = await world.row("SELECT pk FROM tasks")
+    (task_pk,) = await world.row("SELECT pk FROM task_definitions")
     return await (database or world.database).write(scheduling.launch_due, world.node.definitions, task_pk, new_id)
 
 

@@ -42,7 +42,7 @@ async def launched(world: World) -> list[dict[str, Any]]:
     """(input, by what) of each execution of the follower."""
     rows = await world.rows(
         """SELECT d.input, d.launched_by FROM executions e JOIN execution_details d ON d.execution_pk = e.pk
-             JOIN tasks t ON t.pk = e.task_pk WHERE t.id = 'app_test_follow' ORDER BY e.pk"""
+             JOIN task_definitions t ON t.pk = e.task_pk WHERE t.id = 'app_test_follow' ORDER BY e.pk"""
     )
     return [{"input": json.loads(given), "by": json.loads(by)} for given, by in rows]
 

@@ -218,7 +218,7 @@ async def test_each_way_of_ending_writes_one_event(hand: ByHand, way: Way) -> No
     execution = await way(hand)
     status, words = WAYS[way]
     row = await hand.world.row(
-        """SELECT e.status, e.message, t.id, d.output FROM executions e JOIN tasks t ON t.pk = e.task_pk
+        """SELECT e.status, e.message, t.id, d.output FROM executions e JOIN task_definitions t ON t.pk = e.task_pk
              JOIN execution_details d ON d.execution_pk = e.pk WHERE e.id = :id""",
         id=execution,
     )

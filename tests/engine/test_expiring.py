@@ -37,7 +37,7 @@ async def count(world: World, table: str) -> int:
 
 async def record_slots(world: World, slots: int, execution_pk: int | None = None) -> None:
     def work(tx: Transaction) -> None:
-        [(task_pk,)] = tx.rows("SELECT max(pk) FROM tasks")
+        [(task_pk,)] = tx.rows("SELECT max(pk) FROM task_definitions")
         now = to_micros(tx.now())
         row = {
             "task_pk": task_pk,
@@ -74,7 +74,7 @@ async def test_a_slot_outlives_its_execution_and_goes_in_its_own_time(
     for past in (Past("old", 1), Past("today", 1, days=0)):
         await world.database.write(insert_past, past)
     await record_slots(world, 1, await world.pk("old-1"))
-    [(task_pk,)] = await world.rows("SELECT max(pk) FROM tasks")
+    [(task_pk,)] = await world.rows("SELECT max(pk) FROM task_definitions")
     [slot] = await world.database.read(record_views.occurrences, task_pk, None, 10)
     assert slot.execution_id == "old-1"
     await prune(world, EVERYTHING)
@@ -130,11 +130,12 @@ async def test_definitions_go_when_no_execution_needs_them(world: World) -> None
     assert await count(world, "task_versions") == 8, "a launch in progress may have read one of them"
     world.advance(timedelta(days=2))
     await prune(world, Retention())
-    assert await count(world, "tasks") == 2, "an execution of the removed task is still there"
-    versions = "SELECT v.version FROM task_versions v JOIN tasks t ON t.pk = v.task_pk WHERE t.id = :id ORDER BY 1"
+    assert await count(world, "task_definitions") == 2, "an execution of the removed task is still there"
+    versions = """
+SELECT v.version FROM task_versions v JOIN task_definitions t ON t.pk = v.task_pk WHERE t.id = :id ORDER BY 1"""
     assert await world.rows(versions, id="app_test_run") == [(1,), (4,), (5,)], "the first and second executions' own"
     await prune(world, EVERYTHING)
-    assert await count(world, "tasks") == 1
+    assert await count(world, "task_definitions") == 1
     assert await count(world, "occurrences") == 0
     assert await world.rows(versions, id="app_test_run") == [(4,), (5,)]
 
@@ -146,5 +147,5 @@ async def test_a_deleted_app_goes_with_its_last_execution(world: World) -> None:
     await prune(world, Retention())
     assert await count(world, "apps") == 1
     await prune(world, EVERYTHING)
-    for table in ("executions", "task_versions", "tasks", "app_states", "apps"):
+    for table in ("executions", "task_versions", "task_definitions", "app_states", "apps"):
         assert await count(world, table) == 0, table

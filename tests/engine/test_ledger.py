@@ -38,7 +38,7 @@ class Entry:
 async def ledger(world: World, task_id: str = "app_test_run") -> list[Entry]:
     rows = await world.rows(
         """SELECT o.slot_at, o.outcome, o.reason, o.late_by, o.slots
-             FROM occurrences o JOIN tasks t ON t.pk = o.task_pk WHERE t.id = :id ORDER BY o.slot_at""",
+             FROM occurrences o JOIN task_definitions t ON t.pk = o.task_pk WHERE t.id = :id ORDER BY o.slot_at""",
         id=task_id,
     )
     return [

@@ -40,7 +40,7 @@ async def test_no_statement_walks_over_what_stays(world: World, monkeypatch: pyt
         await world.database.write(insert_past, Past(f"last {round_}", 1, days=0))
         statements = record_statements(monkeypatch)
         await prune(world, EVERYTHING)
-        [(app_pk, task_pk)] = await world.rows("SELECT app_pk, pk FROM tasks")
+        [(app_pk, task_pk)] = await world.rows("SELECT app_pk, pk FROM task_definitions")
         wanted = await selection(world, app_pks=[app_pk], task_pks=[task_pk])
         await purge(world, wanted)
         monkeypatch.undo()

@@ -102,7 +102,7 @@ async def test_only_what_is_old_enough_and_of_the_status_goes_and_nothing_of_it_
 
 async def test_a_purge_by_hand_can_be_narrowed_and_says_what_it_does(world: World) -> None:
     await write_past(world, Past("a", 2), Past("b", 2, task_id="app_test_other"), Past("c", 1, status="failed"))
-    [(task_pk,)] = await world.rows("SELECT pk FROM tasks WHERE id = 'app_test_run'")
+    [(task_pk,)] = await world.rows("SELECT pk FROM task_definitions WHERE id = 'app_test_run'")
     wanted = await selection(world, ExecutionStatus.SUCCEEDED, task_pks=[task_pk])
     told = added([purging.tally(sight) for sight in await sights(world, wanted)])
     assert told == Tally(executions=2, calls=4, log_lines=2, import_batches=2)
@@ -138,7 +138,8 @@ async def test_the_newest_of_a_task_stays_until_the_task_is_removed(world: World
     gone = await purge(world, await selection(world))
     assert (gone.executions, gone.newest) == (3, 2)
     assert await ids(world) == {"old-3", "other-2"}
-    await world.database.write(lambda tx: tx.run("UPDATE tasks SET removed_at = 1 WHERE id = 'app_test_other'"))
+    removal = "UPDATE task_definitions SET removed_at = 1 WHERE id = 'app_test_other'"
+    await world.database.write(lambda tx: tx.run(removal))
     assert (await purge(world, await selection(world))).executions == 1
     assert await ids(world) == {"old-3"}
 

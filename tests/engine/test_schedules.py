@@ -32,7 +32,7 @@ def every_minute(**more: Any) -> dict[str, Any]:
 async def occurrences(world: World, task_id: str = "app_test_run") -> list[tuple[datetime, str, str | None]]:
     """(slot, outcome, note) of a task, in order."""
     rows = await world.rows(
-        """SELECT o.slot_at, o.outcome, o.note FROM occurrences o JOIN tasks t ON t.pk = o.task_pk
+        """SELECT o.slot_at, o.outcome, o.note FROM occurrences o JOIN task_definitions t ON t.pk = o.task_pk
             WHERE t.id = :id ORDER BY o.slot_at""",
         id=task_id,
     )
@@ -51,7 +51,7 @@ async def outcomes(world: World, count: int, task_id: str = "app_test_run") -> l
 
 async def anchor(world: World, task_id: str = "app_test_run") -> datetime:
     (at,) = await world.row(
-        "SELECT s.anchor_at FROM schedules s JOIN tasks t ON t.pk = s.task_pk WHERE t.id = :id", id=task_id
+        "SELECT s.anchor_at FROM schedules s JOIN task_definitions t ON t.pk = s.task_pk WHERE t.id = :id", id=task_id
     )
     return from_micros(at)
 
@@ -59,7 +59,8 @@ async def anchor(world: World, task_id: str = "app_test_run") -> datetime:
 async def executions(world: World, task_id: str = "app_test_run") -> list[tuple[str, str]]:
     """(id, status) of a task's executions, in order."""
     rows = await world.rows(
-        "SELECT e.id, e.status FROM executions e JOIN tasks t ON t.pk = e.task_pk WHERE t.id = :id ORDER BY e.pk",
+        """SELECT e.id, e.status FROM executions e JOIN task_definitions t ON t.pk = e.task_pk
+            WHERE t.id = :id ORDER BY e.pk""",
         id=task_id,
     )
     return [(id_, status) for id_, status in rows]

@@ -52,7 +52,7 @@ _OCCURRENCES = """
 SELECT task_pk, slot_at, outcome, execution_pk, note FROM occurrences ORDER BY task_pk, slot_at"""
 _SCHEDULES = "SELECT task_pk, anchor_at, next_slot_at, due_at, definition FROM schedules"
 _CALLBACKS = "SELECT execution_pk, worker_id, step, fate FROM callbacks"
-_TASKS = "SELECT pk, id FROM tasks"
+_TASKS = "SELECT pk, id FROM task_definitions"
 
 
 @contextmanager

@@ -86,7 +86,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         }
     ],
     "callbacks": [{"execution_pk": 1, "worker_id": 0, "step": 0, "fate": "unused"}],
-    "tasks": [{"pk": 1, "id": "app_till_print"}],
+    "task_definitions": [{"pk": 1, "id": "app_till_print"}],
 }
 
 

@@ -134,7 +134,7 @@ class World:
 
     def _open_books(self) -> Books:
         rows = self.store.rows
-        tasks: dict[int, str] = dict(rows("SELECT pk, id FROM tasks"))
+        tasks: dict[int, str] = dict(rows("SELECT pk, id FROM task_definitions"))
         apps: dict[int, str] = dict(rows("SELECT pk, id FROM apps"))
         books = Books(tasks, apps)
         books.app_status = dict.fromkeys(apps, "active")

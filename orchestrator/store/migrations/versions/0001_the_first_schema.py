@@ -40,6 +40,28 @@ STORAGE = {
     "event_deliveries": VACUUM,
     "subscriptions": VACUUM_FEW_ROWS,
 }
+# What foreign programs read of simple tasks, whose creations `NOTIFY task_created` announces. It writes nowhere.
+TASKS_VIEW = """
+CREATE VIEW tasks AS
+SELECT e.number AS id, coalesce(d.launched_as, t.id) AS type, d.input AS data,
+       CASE WHEN e.status = 'succeeded' THEN 'success'
+            WHEN e.status IN ('failed', 'aborted') THEN 'failure'
+            WHEN taken.since IS NULL THEN 'fresh' ELSE 'started' END AS status,
+       taken.node AS worker,
+       to_timestamp(e.created_at / 1e6) AS created_at,
+       to_timestamp(coalesce(e.ended_at, taken.since) / 1e6) AS updated_on,
+       d.owner_id AS created_by, e.id AS execution_id, e.workspace_id
+  FROM executions e
+  JOIN execution_details d ON d.execution_pk = e.pk
+  JOIN task_definitions t ON t.pk = e.task_pk
+  LEFT JOIN LATERAL (
+       SELECT claim.node, claim.since FROM (
+              SELECT node, coalesce(started_at, claimed_at) AS since FROM workers
+               WHERE execution_pk = e.pk AND status = 'calling' AND (pull_task_pk IS NULL OR started_at IS NOT NULL)
+               UNION ALL
+              SELECT node, started_at FROM calls
+               WHERE execution_pk = e.pk AND attempt = e.attempt AND outcome <> 'returned') AS claim
+        ORDER BY claim.since DESC LIMIT 1) AS taken ON true"""
 
 
 def upgrade() -> None:
@@ -133,6 +155,8 @@ def upgrade() -> None:
         sa.Column("beginning", sa.Text(), nullable=True),
         sa.Column("resumed_from", sa.Text(), nullable=True),
         sa.Column("application", sa.Text(), nullable=True),
+        sa.Column("launched_as", sa.Text(), nullable=True),
+        sa.Column("owner_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
         sa.PrimaryKeyConstraint("execution_pk"),
     )
     op.create_table(
@@ -151,6 +175,7 @@ def upgrade() -> None:
         sa.Column("failing", sa.Boolean(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("open_workers", sa.Integer(), nullable=False),
+        sa.Column("max_retries", sa.Integer(), nullable=True),
         sa.Column("multiple_exec_key", sa.Text(), nullable=False),
         sa.Column("run_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
         sa.Column("queues", sa.Boolean(), nullable=False),
@@ -478,7 +503,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("app_pk"),
     )
     op.create_table(
-        "tasks",
+        "task_definitions",
         sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("workspace_id", sa.Text(), nullable=False),
         sa.Column("app_pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -508,10 +533,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("pk"),
         sqlite_autoincrement=True,
     )
-    with op.batch_alter_table("tasks", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_tasks_app_pk"), ["app_pk"], unique=False)
+    with op.batch_alter_table("task_definitions", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_task_definitions_app_pk"), ["app_pk"], unique=False)
         batch_op.create_index(
-            "tasks_live_id",
+            "task_definitions_live_id",
             ["workspace_id", "id"],
             unique=True,
             sqlite_where=sa.text("removed_at IS NULL"),
@@ -567,7 +592,7 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(
             ["task_pk"],
-            ["tasks.pk"],
+            ["task_definitions.pk"],
         ),
         sa.PrimaryKeyConstraint("task_pk", "slot_at"),
     )
@@ -580,7 +605,7 @@ def upgrade() -> None:
         sa.Column("key", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["task_pk"],
-            ["tasks.pk"],
+            ["task_definitions.pk"],
         ),
         sa.PrimaryKeyConstraint("task_pk", "key"),
     )
@@ -597,7 +622,7 @@ def upgrade() -> None:
         sa.Column("due_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
         sa.ForeignKeyConstraint(
             ["task_pk"],
-            ["tasks.pk"],
+            ["task_definitions.pk"],
         ),
         sa.PrimaryKeyConstraint("task_pk"),
     )
@@ -611,7 +636,7 @@ def upgrade() -> None:
         sa.Column("task_pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.ForeignKeyConstraint(
             ["task_pk"],
-            ["tasks.pk"],
+            ["task_definitions.pk"],
         ),
         sa.PrimaryKeyConstraint("workspace_id", "alias"),
     )
@@ -629,7 +654,7 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(
             ["task_pk"],
-            ["tasks.pk"],
+            ["task_definitions.pk"],
         ),
         sa.PrimaryKeyConstraint("pk"),
         sa.UniqueConstraint("task_pk", "version"),
@@ -728,9 +753,12 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         for table, parameters in STORAGE.items():
             op.execute(f"ALTER TABLE {table} SET ({parameters})")
+        op.execute(TASKS_VIEW)
 
 
 def downgrade() -> None:
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP VIEW tasks")
     op.drop_table("event_deliveries")
     op.drop_table("subscriptions")
     op.drop_table("events")
@@ -753,13 +781,15 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_tokens_app_pk"))
 
     op.drop_table("tokens")
-    with op.batch_alter_table("tasks", schema=None) as batch_op:
+    with op.batch_alter_table("task_definitions", schema=None) as batch_op:
         batch_op.drop_index(
-            "tasks_live_id", sqlite_where=sa.text("removed_at IS NULL"), postgresql_where=sa.text("removed_at IS NULL")
+            "task_definitions_live_id",
+            sqlite_where=sa.text("removed_at IS NULL"),
+            postgresql_where=sa.text("removed_at IS NULL"),
         )
-        batch_op.drop_index(batch_op.f("ix_tasks_app_pk"))
+        batch_op.drop_index(batch_op.f("ix_task_definitions_app_pk"))
 
-    op.drop_table("tasks")
+    op.drop_table("task_definitions")
     op.drop_table("app_states")
     with op.batch_alter_table("apps", schema=None) as batch_op:
         batch_op.drop_index(
