@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from app_sdk.protocol.signing import rmd_signature
+from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.domain.retry import RetryPolicy
 from orchestrator.engine.caller import Caller, Request
 from orchestrator.engine.group_commit import GroupCommit
@@ -14,7 +15,7 @@ from orchestrator.engine.loop import Loop
 from orchestrator.service import delivering
 from orchestrator.service.claim import LeaseTerms
 from orchestrator.service.definitions import Definitions
-from orchestrator.service.delivering import Delivery
+from orchestrator.service.delivering import Delivery, Taken
 from orchestrator.service.vault import Vault
 from orchestrator.store.database import Database
 from orchestrator.store.outbox import OutgoingBatch
@@ -62,17 +63,19 @@ class Deliverer(Loop):
         self._options = options
         self._delivered = delivered
         self._terms = LeaseTerms(options.node, options.lease)
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], int] = {}
+        self._is_unsure = False
         self._recorder = GroupCommit[Delivery, None](self._record, self._give_up)
 
     async def tick(self) -> timedelta | None:
+        await self._give_back_unknown()
         places = self._options.concurrency - len(self._under_way)
         if places <= 0:
             return None
-        taken = await self._database.write(delivering.take, places, self._terms)
+        taken = await self._take(places)
         for batch in taken.batches:
             task = asyncio.create_task(self._deliver(batch))
-            self._under_way.add(task)
+            self._under_way[task] = batch.pk
             task.add_done_callback(self._ended)
         return timedelta() if len(taken.batches) == places else taken.wait
 
@@ -81,6 +84,21 @@ class Deliverer(Loop):
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=within.total_seconds())
         return not self._under_way
+
+    async def _take(self, places: int) -> Taken:
+        try:
+            return await self._database.write(delivering.take, places, self._terms)
+        except DatabaseUnavailable:
+            self._is_unsure = True
+            raise
+
+    async def _give_back_unknown(self) -> None:
+        """A commit may have succeeded though its outcome never reached us: read back which batches nobody here has."""
+        if not self._is_unsure:
+            return
+        known = set(self._under_way.values())
+        await self._database.write(delivering.release_unknown, self._options.node, known)
+        self._is_unsure = False
 
     async def _deliver(self, batch: OutgoingBatch) -> None:
         lease_ends = asyncio.get_running_loop().time() + self._options.lease.total_seconds()
@@ -116,8 +134,9 @@ class Deliverer(Loop):
         raise error
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
+        del self._under_way[task]
         error = task.exception()
         if error is not None:
+            self._is_unsure = self._is_unsure or isinstance(error, DatabaseUnavailable)
             self._log.error("a delivery could not be recorded", error=repr(error))
         self.wake()

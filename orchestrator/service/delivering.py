@@ -3,7 +3,7 @@
 What was applied is delivered, also when the execution has failed or was aborted meanwhile.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -46,6 +46,11 @@ def take(tx: Transaction, places: int, terms: LeaseTerms) -> Taken:
     due = outbox.first_due(tx)
     wait = None if due is None else max(timedelta(), from_micros(due) - now)
     return Taken(batches, wait)
+
+
+def release_unknown(tx: Transaction, node: str, known: Collection[int]) -> None:
+    """Give back what `node` has taken but for the batches it knows of: commits whose outcome never reached it."""
+    outbox.release_unknown(tx, node, known, to_micros(tx.now()))
 
 
 def deliver(tx: Transaction, definitions: Definitions, deliveries: Sequence[Delivery], retry: RetryPolicy) -> None:

@@ -3,7 +3,7 @@
 Only the first undelivered batch of a worker has a due time; the next one gets it when that one is out of the way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ _RELEASE = """
 UPDATE import_batches SET due_at = :now, node = NULL WHERE pk IN
        (SELECT b.pk FROM import_batches b JOIN nodes n ON n.id = b.node
          WHERE b.node IS NOT NULL AND n.heartbeat_at < :before LIMIT :places FOR UPDATE OF b SKIP LOCKED)"""
+_OF_NODE = "SELECT pk FROM import_batches WHERE node = :node FOR UPDATE SKIP LOCKED"
+_GIVE_BACK = "UPDATE import_batches SET due_at = :now, node = NULL WHERE pk IN :pks"
 _READ = """
 SELECT b.pk, b.workspace_id, b.execution_pk, b.worker_id, b.key, b.items, b.tries, w.secret_encrypted
   FROM import_batches b JOIN workspaces w ON w.id = b.workspace_id WHERE b.pk IN :pks ORDER BY b.pk"""
@@ -82,6 +84,13 @@ def take(tx: Transaction, places: int, node: str, now: int, until: int) -> list[
 def release_lost(tx: Transaction, before: int, places: int, now: int) -> int:
     """Make due what nodes were sending that have been silent since `before`; returns how many batches it was."""
     return tx.run(_RELEASE, before=before, places=places, now=now)
+
+
+def release_unknown(tx: Transaction, node: str, known: Collection[int], now: int) -> None:
+    """Make due what is noted as being sent by a node, but for the batches that it knows of."""
+    pks = [pk for (pk,) in tx.rows(_OF_NODE, node=node) if pk not in known]
+    if pks:
+        tx.run(_GIVE_BACK, pks=pks, now=now)
 
 
 def first_due(tx: Transaction) -> int | None:
