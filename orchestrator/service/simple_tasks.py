@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from app_sdk.protocol import strict_json
 from app_sdk.protocol.limits import Limits
 from app_sdk.protocol.strict_json import JsonValue
-from orchestrator.domain.errors import Conflict, NotFound, OrchestratorError
+from orchestrator.domain.errors import Conflict, Invalid, NotFound
 from orchestrator.domain.states import ExecutionStatus
 from orchestrator.service import ending, launching, orders
 from orchestrator.service.definitions import Definitions
@@ -26,7 +26,7 @@ _STATUS = {
 }
 
 
-class UnknownType(OrchestratorError):
+class UnknownType(Invalid):
     """No task has this id or alias."""
 
 

@@ -34,7 +34,7 @@ async def test_every_operation_is_described_with_its_answers(api_on_sqlite: Api)
         [success] = [status for status in operation["responses"] if status.startswith("2")]
         content = operation["responses"][success].get("content", {})
         assert success == "204" or any(one["schema"] for one in content.values()), name
-        assert "422" not in operation["responses"], name
+        assert "HTTPValidationError" not in str(operation["responses"].get("422")), name
 
 
 async def test_every_reference_leads_somewhere(api_on_sqlite: Api) -> None:
