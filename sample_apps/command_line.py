@@ -49,11 +49,11 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(asgi: Asgi, listener: socket.socket) -> None:
-    """Serve until SIGINT or SIGTERM."""
+def serve(asgi: Asgi, listener: socket.socket, *, is_app: bool = True) -> None:
+    """Serve until SIGINT or SIGTERM; tell first how to install it, if it is an orchestrator's app."""
     uvicorn = _uvicorn()
     config = uvicorn.Config(asgi, log_level="warning", access_log=False, timeout_graceful_shutdown=_DRAIN_SECS)
-    _announce(url_of(listener))
+    _announce(url_of(listener), is_app=is_app)
     try:
         uvicorn.Server(config).run(sockets=[listener])
     except KeyboardInterrupt:
@@ -69,8 +69,11 @@ def _uvicorn() -> Any:
         sys.exit("uvicorn serves the samples, and is not installed: pip install 'webhook-orchestrator[server]'")
 
 
-def _announce(url: str) -> None:
+def _announce(url: str, *, is_app: bool) -> None:
     sys.stdout.write(f"Listening on {url}\n")
+    sys.stdout.flush()
+    if not is_app:
+        return
     install = f"orchestrator app install {url}{MANIFEST_PATH}"
     sys.stdout.write(f'To install: {install} --secret-key "${SECRET_VARIABLE}"\n')
     if not os.environ.get(SECRET_VARIABLE):

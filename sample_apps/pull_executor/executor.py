@@ -3,6 +3,9 @@
 Written with plain HTTP calls, so that it can be read as a description of what an executor in any language does.
 """
 
+import socket
+import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +16,7 @@ Progress = Callable[[int, int, str], None]
 Handler = Callable[[Any, Progress], Any]
 
 LONG_POLL_SECS = 20.0
+PAUSE_SECS = 1.0
 
 
 class Refused(Exception):
@@ -67,6 +71,22 @@ class Executor:
         if "result" not in answer:
             raise Refused(answer.get("error", {}).get("message", f"HTTP {response.status_code}"))
         return answer["result"]
+
+
+def run(url: str, token: str, handlers: Mapping[str, Handler], *, once: bool = False) -> None:
+    """Work on tasks until interrupted, or once; while the orchestrator is away, try again."""
+    name = f"{socket.gethostname()}:{uuid.uuid4()}"
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=url, headers=headers, timeout=LONG_POLL_SECS + 10) as client:
+        executor = Executor(client, handlers, name)
+        print(f"{name} waits for tasks at {url}", flush=True)  # noqa: T201
+        done = 0
+        while not (once and done):
+            try:
+                done += executor.run_once()
+            except httpx.TransportError as error:
+                print(f"{url} is away: {error}", flush=True)  # noqa: T201
+                time.sleep(PAUSE_SECS)
 
 
 def count_words(params: Any, progress: Progress) -> dict[str, Any]:
