@@ -75,7 +75,7 @@ class Node:
             self.definitions,
             vault,
             self._event_caller,
-            node_options.event_deliverer_options(settings, poll),
+            node_options.event_deliverer_options(settings, self.identity, poll),
             launched=self._made_due,
         )
         self.publisher = Publisher(database, self.event_deliverer.wake, poll)
