@@ -11,7 +11,7 @@ from orchestrator.service import pull_timers
 from orchestrator.service.callback_effects import time_out
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
-from orchestrator.store import groups, outbox, overdue, pulling, records
+from orchestrator.store import event_deliveries, groups, outbox, overdue, pulling, records
 from orchestrator.store.clock import from_micros, to_micros
 from orchestrator.store.transaction import Transaction
 
@@ -30,7 +30,9 @@ def lose_leases(tx: Transaction, definitions: Definitions, only: int | None = No
 
 def void_claims(tx: Transaction, definitions: Definitions) -> int:
     """At the boot of the only server of a database: every claim is an orphan of the one before. Returns how many."""
-    outbox.void_leases(tx, to_micros(tx.now()))
+    now = to_micros(tx.now())
+    outbox.void_leases(tx, now)
+    event_deliveries.void_leases(tx, now)
     return lose(tx, definitions, overdue.claims(tx, BATCH), "the server stopped during the call")
 
 

@@ -10,14 +10,15 @@ import pytest_asyncio
 
 from orchestrator.domain.outcome import Response
 from orchestrator.domain.retry import RetryPolicy
-from orchestrator.service import delivering, launching, timers
+from orchestrator.service import delivering, execution_queries, launching, timers
 from orchestrator.service.claim import LeaseTerms
 from orchestrator.service.delivering import Delivery
+from orchestrator.service.tokens import Scope
 from orchestrator.store import events
 from orchestrator.store.transaction import Transaction
 from tests.engine.by_hand import ByHand, answered, reported
 from tests.support.fake_app import Received
-from tests.support.world import World, running_world
+from tests.support.world import WORKSPACE, World, running_world
 
 DAY = timedelta(days=1)
 OUTPUT = {"count": 12345678901234567890, "text": 'ä\u2028"', "none": None}
@@ -222,6 +223,7 @@ async def test_each_way_of_ending_writes_one_event(hand: ByHand, way: Way) -> No
              JOIN execution_details d ON d.execution_pk = e.pk WHERE e.id = :id""",
         id=execution,
     )
+    shown = await hand.world.database.read(execution_queries.find, Scope(WORKSPACE), execution)
     assert row[0] == status
     assert words is None or words in row[1]
     [(type_, data)] = await published(hand.world, execution)
@@ -236,10 +238,26 @@ async def test_each_way_of_ending_writes_one_event(hand: ByHand, way: Way) -> No
         "status": end.upper(),
         "result": json.loads(row[3]) if end == "success" else None,
         "error": None if end == "success" else row[1],
-        "message": row[1],
+        "message": shown.message,
     }
     if end == "success":
         assert data["result"].items() >= OUTPUT.items()
+
+
+@pytest.mark.parametrize("delivered_last", [False, True])
+async def test_a_success_says_what_its_main_worker_said_last(hand: ByHand, *, delivered_last: bool) -> None:
+    said = 'half "é\\\u0001'
+    execution = await start(hand, workers={1: "{}"})
+    first, second = await hand.claims()
+    items = [{"kind": "n"}] if delivered_last else []
+    await hand.apply(answered(first, is_done=True, message=said, items_to_import=items))
+    await hand.apply(answered(second, is_done=True, message="not the main one"))
+    if delivered_last:
+        await deliver(hand, 200)
+    [(_, data)] = await published(hand.world, execution)
+    assert (data["status"], data["message"], data["error"]) == ("SUCCESS", said, None)
+    shown = await hand.world.database.read(execution_queries.find, Scope(WORKSPACE), execution)
+    assert shown.message == said
 
 
 async def test_each_attempt_has_an_event_of_its_own(hand: ByHand) -> None:
