@@ -31,7 +31,7 @@ from orchestrator.api.errors import (
 from orchestrator.api.roles import may
 from orchestrator.api.routes import Handler, StrictRoute
 from orchestrator.api.rpc_methods import METHODS, Call
-from orchestrator.domain.errors import ClaimRefused, Forbidden, Unauthenticated
+from orchestrator.domain.errors import ClaimRefused, Forbidden, TooLarge, Unauthenticated
 from orchestrator.service import pull_queries, tokens
 from orchestrator.service.pull_queries import PullQuery
 from orchestrator.service.tokens import Caller
@@ -41,6 +41,8 @@ JSON, YAML = "application/json", "text/yaml"
 _YAML_TYPES = frozenset({YAML, "application/yaml", "application/x-yaml", "text/x-yaml"})
 # Reading or writing that much YAML takes long enough to hold up everybody else.
 _LARGE_BYTES = 64 * 1024
+# To read it takes a hundred times as long as JSON.
+MOST_YAML_BYTES = 1024 * 1024
 
 
 class RpcRoute(StrictRoute):
@@ -178,6 +180,8 @@ async def _read(request: Request) -> JsonValue:
         raise NotAccepted("send JSON (application/json) or YAML (text/yaml)")
     if given == JSON:
         return strict_json.loads(body, max_depth=MAX_DEPTH + ENVELOPE_DEPTH)
+    if len(body) > MOST_YAML_BYTES:
+        raise TooLarge(f"{len(body):,} bytes; YAML may have {MOST_YAML_BYTES:,}: send JSON instead")
     if len(body) > _LARGE_BYTES:
         return await asyncio.to_thread(yaml_text.loads, body)
     return yaml_text.loads(body)

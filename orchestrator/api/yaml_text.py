@@ -14,7 +14,7 @@ from app_sdk.protocol import strict_json
 from app_sdk.protocol.strict_json import ENVELOPE_DEPTH, MAX_DEPTH, JsonError, JsonValue
 
 _LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
-_DUMPER = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
+_SAFE_DUMPER = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
 _DEPTH = MAX_DEPTH + ENVELOPE_DEPTH
 _INTEGER = re.compile(r"[-+]?[0-9]{1,25}")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
@@ -25,6 +25,8 @@ _WORDS: dict[str, JsonValue] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _NOTHING = object()
+# The parser compares each %TAG with all before it. It takes these characters for ends of lines.
+_DIRECTIVE = re.compile("(?:^|[\n\r\x85\u2028\u2029])\ufeff*%")
 
 
 @dataclass(slots=True)
@@ -39,6 +41,8 @@ def loads(data: bytes) -> JsonValue:
     """Read one UTF-8 YAML document. Raises JsonError, and nothing else."""
     try:
         text = data.decode()
+        if _DIRECTIVE.search(text):
+            raise JsonError("$", "directives (lines that begin with %) are not read")
         found = _build(text)
     except UnicodeDecodeError as error:
         raise JsonError("$", f"not UTF-8 at byte {error.start}") from None
@@ -50,8 +54,20 @@ def loads(data: bytes) -> JsonValue:
 
 
 def dumps(value: JsonValue) -> bytes:
-    """Write a value, keys in their order."""
-    return yaml.dump(value, Dumper=_DUMPER, allow_unicode=True, sort_keys=False, width=2**31 - 1).encode()
+    """Write a value, keys in their order. What `loads` would not read as the same text is in quotes."""
+    return yaml.dump(value, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=2**31 - 1).encode()
+
+
+class _Dumper(_SAFE_DUMPER):  # type: ignore[misc, valid-type]
+    """The library leaves out quotes by the rules of YAML 1.1, by which `12e5` is a text."""
+
+
+def _written(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    is_read_otherwise = _means_no_text(text) or _DIRECTIVE.search(text)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if is_read_otherwise else None)
+
+
+_Dumper.add_representer(str, _written)
 
 
 def _build(text: str) -> JsonValue:
@@ -99,7 +115,7 @@ def _scalar(event: yaml.ScalarEvent) -> JsonValue:
     _check_plain(event.tag)
     text = event.value
     # Not implicit are the quoted ones, and those with a tag.
-    if not event.implicit[0]:
+    if not event.implicit[0] or not _means_no_text(text):
         return text
     if text in _WORDS:
         return _WORDS[text]
@@ -107,9 +123,12 @@ def _scalar(event: yaml.ScalarEvent) -> JsonValue:
         return int(text)
     if _FLOAT.fullmatch(text):
         return float(text)
-    if _NOT_FINITE.fullmatch(text):
-        raise JsonError("$", f"{text} is not a number of JSON")
-    return text
+    raise JsonError("$", f"{text} is not a number of JSON")
+
+
+def _means_no_text(plain: str) -> bool:
+    """Whether this, without quotes, is something else than a text."""
+    return plain in _WORDS or any(form.fullmatch(plain) for form in (_INTEGER, _FLOAT, _NOT_FINITE))
 
 
 def _check_plain(tag: str | None) -> None:

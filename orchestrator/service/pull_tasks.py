@@ -11,10 +11,11 @@ from orchestrator.domain.outcome import FailureKind
 from orchestrator.domain.pulling import claim_id
 from orchestrator.service.definitions import Definitions, TaskDefinition
 from orchestrator.service.tokens import Scope
-from orchestrator.store import lookups, pull_views, pulling
+from orchestrator.store import pull_views, pulling
 from orchestrator.store.clock import to_micros
 from orchestrator.store.lookups import ExecutionKey
 from orchestrator.store.pull_views import PullTaskRow
+from orchestrator.store.pulling import WorkerPlace
 from orchestrator.store.transaction import Transaction
 
 _TASK_ID = re.compile(r"(?P<execution>[^:]+)(?::(?P<worker>[0-9]{1,4}))?")
@@ -117,19 +118,18 @@ class Found:
 
 def find(tx: Transaction, scope: Scope, task_id: str) -> Found:
     """The worker that an id names: `<execution id>` is worker 0, `<execution id>:<n>` another one. Raises NotFound."""
+    # Before the look at the id: what belongs to others must not take longer to be denied than what is not there.
+    bound = within(tx, scope)
     named = _TASK_ID.fullmatch(task_id)
-    key = None if named is None else lookups.execution_key(tx, scope.workspace_id, named["execution"])
-    if named is None or key is None or not _may_see(tx, scope, key):
+    worker_id = 0 if named is None else int(named["worker"] or 0)
+    place = None if named is None else pulling.worker(tx, scope.workspace_id, named["execution"], worker_id)
+    if place is None or not _may_see(scope, bound, place):
         raise NotFound(f"there is no task {task_id}")
-    return Found(key, int(named["worker"] or 0))
+    return Found(place.key, worker_id)
 
 
 def show(tx: Transaction, definitions: Definitions, found: Found) -> PullTask:
-    """Raises NotFound if the execution has no such worker."""
-    shown = shown_of(tx, definitions, [found.key.pk])
-    if (found.key.pk, found.worker_id) not in shown:
-        raise NotFound(f"there is no worker {found.worker_id} in this execution")
-    return shown[found.key.pk, found.worker_id]
+    return shown_of(tx, definitions, [found.key.pk])[found.key.pk, found.worker_id]
 
 
 def shown_of(tx: Transaction, definitions: Definitions, pks: Iterable[int]) -> dict[tuple[int, int], PullTask]:
@@ -155,6 +155,7 @@ def as_it_was(task: PullTask, token: int) -> PullTask:
     return replace(task, row=waited)
 
 
-def _may_see(tx: Transaction, scope: Scope, key: ExecutionKey) -> bool:
-    bound = within(tx, scope)
-    return scope.app_pk in (None, key.app_pk) and (bound is None or key.task_pk in bound)
+def _may_see(scope: Scope, bound: frozenset[int] | None, place: WorkerPlace) -> bool:
+    if scope.only_pull and not place.is_pull:
+        return False
+    return scope.app_pk in (None, place.key.app_pk) and (bound is None or place.key.task_pk in bound)

@@ -32,11 +32,15 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a caller can see: a workspace, or one app of it. `tasks`: the ids or aliases that an executor may pull."""
+    """What a caller can see: a workspace, or one app of it. An executor sees nothing but pull tasks.
+
+    `tasks`: the ids or aliases of those that an executor may pull.
+    """
 
     workspace_id: str
     app_pk: int | None = None
     tasks: tuple[str, ...] | None = None
+    only_pull: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,9 @@ class TokenOrder:
 def authenticate(tx: Transaction, plain: str) -> Caller:
     """Who holds this token. Raises Unauthenticated if it is unknown, revoked, expired, or its app is gone."""
     found = _valid(tx, statements.by_hash(tx, _hash(plain)))
-    scope = Scope(found.workspace_id, found.app_pk, found.tasks)
-    return Caller(found.id, found.name, Role(found.role), scope, found.owner_id)
+    role = Role(found.role)
+    scope = Scope(found.workspace_id, found.app_pk, found.tasks, only_pull=role is Role.EXECUTOR)
+    return Caller(found.id, found.name, role, scope, found.owner_id)
 
 
 def check_still_valid(tx: Transaction, caller: Caller) -> None:

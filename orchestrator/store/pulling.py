@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.store.dialect import Dialect
+from orchestrator.store.lookups import ExecutionKey
 from orchestrator.store.transaction import Transaction
 
 # An id may name several tasks in turn, one after the other was removed: executions of each may be live.
@@ -54,6 +55,10 @@ SELECT execution_pk, worker_id, token FROM workers
  ORDER BY execution_pk, worker_id LIMIT :places"""
 _FIRST_END = "SELECT min(lease_until) FROM workers WHERE status = 'calling' AND pull_task_pk IS NOT NULL"
 
+_WORKER = """
+SELECT e.pk, e.app_pk, e.task_pk, e.version_pk, e.multiple_exec_key, w.pull_task_pk IS NOT NULL
+  FROM executions e JOIN workers w ON w.execution_pk = e.pk
+ WHERE e.workspace_id = :workspace_id AND e.id = :id AND w.worker_id = :worker_id"""
 _ENDED_CLAIM = """
 SELECT outcome, failure, message, digest FROM calls
  WHERE execution_pk = :pk AND worker_id = :worker_id AND token = :token"""
@@ -83,6 +88,14 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerPlace:
+    """A worker of an execution; `is_pull`: executors claim its steps."""
+
+    key: ExecutionKey
+    is_pull: bool
+
+
+@dataclass(frozen=True, slots=True)
 class EndedClaim:
     """How a claim ended, and what its executor said, as a digest."""
 
@@ -103,6 +116,11 @@ def named(tx: Transaction, workspace_id: str, names: Collection[str]) -> dict[st
 def tasks(tx: Transaction, pks: Iterable[int]) -> list[TaskRow]:
     rows = tx.rows(_TASKS, pks=sorted(pks))
     return [TaskRow(pk, app_pk, version_pk, bool(is_active)) for pk, app_pk, version_pk, is_active in rows]
+
+
+def worker(tx: Transaction, workspace_id: str, execution_id: str, worker_id: int) -> WorkerPlace | None:
+    found = tx.row(_WORKER, workspace_id=workspace_id, id=execution_id, worker_id=worker_id)
+    return None if found is None else WorkerPlace(ExecutionKey(*found[:-1]), bool(found[-1]))
 
 
 def waiting(tx: Transaction, task_pk: int, now: int, places: int) -> list[Waiting]:

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import pytest
+
+from orchestrator.store.transaction import Transaction
 from tests.api.doors import Api, Json, a_task, accepted
 from tests.api.pulling import TASK, an_executor, claim_of, polled, rpc
 
@@ -106,6 +109,50 @@ async def test_a_bound_token_knows_its_own_tasks_only(api: Api) -> None:
     assert await polled(client) == []
     assert await rpc(client, "list") == {"resources": []}
     assert (await rpc(client, "status", 404, id=execution))["type"] == "not-found"
+
+
+async def test_an_executor_sees_nothing_of_tasks_whose_app_is_called(api: Api) -> None:
+    client = await an_executor(api)
+    await api.install("app_bank")
+    execution = (await api.launch("app_bank_sync", state={"iban": "DE02"}))["id"]
+    for method, params in (
+        ("status", {"include-log?": True}),
+        ("start", {"execId": "x"}),
+        ("success", {"execId": "x"}),
+    ):
+        assert (await rpc(client, method, 404, id=execution, **params))["type"] == "not-found"
+    assert (await rpc(api.admin, "status", id=execution))["resource"]["params"] == {"iban": "DE02"}
+    assert (await rpc(api.admin, "start", 422, id=execution, execId="x"))["type"] == "wrong-status"
+
+
+async def test_an_unknown_worker_is_no_task(api: Api) -> None:
+    client = await an_executor(api)
+    claim = {"id": f"{(await api.launch(TASK))['id']}:7", "execId": "x_y_7_1"}
+    for method in ("start", "success", "fail", "status"):
+        assert (await rpc(client, method, 404, **claim))["type"] == "not-found"
+    assert (await rpc(client, "notify", 404, notification="heartbeat", **claim))["type"] == "not-found"
+
+
+async def test_foreign_and_unknown_tasks_are_denied_by_the_same_statements(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await an_executor(api, "shop/other")
+    foreign = (await api.launch(TASK))["id"]
+    said: list[str] = []
+    rows = Transaction.rows
+
+    def noted(tx: Transaction, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        said.append(sql)
+        return rows(tx, sql, **parameters)
+
+    monkeypatch.setattr(Transaction, "rows", noted)
+    denials = []
+    for task_id in (foreign, foreign[::-1]):
+        said.clear()
+        refusal = await rpc(client, "start", 404, id=task_id, execId="x")
+        denials.append((refusal["message"].replace(task_id, ""), tuple(said)))
+    assert denials[0] == denials[1]
+    assert any("task_aliases" in sql for sql in said)
 
 
 async def test_an_executor_may_say_who_it_is(api: Api) -> None:

@@ -98,6 +98,16 @@ async def test_an_error_comes_in_the_clients_form_too(api_on_sqlite: Api) -> Non
     assert accepted(response, 415)["error"]["type"] == "unsupported-media-type"
 
 
+async def test_yaml_has_a_limit_of_its_own(api_on_sqlite: Api) -> None:
+    client = await an_executor(api_on_sqlite)
+    body = b"method: awf.task/poll\nparams: {taskDefinitions: [" + b"a," * 2**19 + b"a]}\n"
+    response = await client.post("/rpc", content=body, headers={"Content-Type": "text/yaml", "Accept": "text/json"})
+    assert response.status_code == 413
+    told = yaml.safe_load(response.text)["error"]
+    assert told["type"] == "too-large"
+    assert "send JSON instead" in told["message"]
+
+
 async def test_a_batch_is_answered_in_its_order(api: Api) -> None:
     client = await an_executor(api)
     await api.launch(TASK)

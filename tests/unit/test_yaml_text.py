@@ -1,5 +1,6 @@
 """YAML is read as strictly as JSON, and written so that it reads the same."""
 
+import time
 from typing import Any
 
 import pytest
@@ -26,6 +27,23 @@ def test_what_is_written_reads_the_same(value: Any) -> None:
     found = yaml_text.loads(yaml_text.dumps(value))
     assert found == value
     assert type(found) is type(value)
+
+
+NUMBER_LIKE = st.from_regex(r"[-+]?[0-9]{0,3}\.?[0-9]{0,3}([eE][-+]?[0-9]{0,3})?", fullmatch=True)
+WORD_LIKE = st.sampled_from(
+    ["~", "NULL", "True", ".inf", "-.Inf", ".NAN", "no", "1_000", "1:30", "0x1F", "%TAG", "", "<<"]
+)
+
+
+@given(st.lists(NUMBER_LIKE | WORD_LIKE | st.text("%\n a", max_size=8), min_size=1, max_size=3))
+def test_a_text_comes_back_as_the_same_text(texts: list[str]) -> None:
+    for value in (texts[0], texts, dict.fromkeys(texts, texts[0])):
+        assert yaml_text.loads(yaml_text.dumps(value)) == value
+
+
+@pytest.mark.parametrize("text", ["12e5", "1E5", "-1e3", "+.5e1", "007"])
+def test_what_looks_like_a_number_is_written_in_quotes(text: str) -> None:
+    assert yaml_text.dumps({"sku": text}) == f'sku: "{text}"\n'.encode()
 
 
 def test_a_call_as_the_documentation_has_it() -> None:
@@ -77,12 +95,25 @@ BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]"
         ("\ta: 1", "malformed YAML"),
         ('a: "\\0"', "NUL"),
         ("[" * 100 + "]" * 100, "nested deeper"),
+        ("%YAML 1.2\n---\na: 1", "directives"),
+        ("\ufeff%TAG !a! x\n---\na: 1", "directives"),
+        ("a: 1\n...\n%TAG !a! x\n---\nb: 1", "directives"),
+        ("a: 1\u2028%TAG !a! x", "directives"),
     ],
 )
 def test_what_could_be_read_in_two_ways_or_harm_is_refused(text: str, words: str) -> None:
     with pytest.raises(JsonError) as refusal:
         yaml_text.loads(text.encode())
     assert words in str(refusal.value)
+
+
+def test_many_directives_cost_no_more_than_one() -> None:
+    text = b"".join(b"%%TAG !t%d! x\n" % number for number in range(60_000)) + b"--- {}\n"
+    began = time.perf_counter()
+    with pytest.raises(JsonError, match="directives"):
+        yaml_text.loads(text)
+    # To compare each with all before it takes half a minute.
+    assert time.perf_counter() - began < 2
 
 
 def test_what_is_no_text_is_refused() -> None:
