@@ -17,8 +17,9 @@ from orchestrator.service.tokens import Scope
 from orchestrator.store import events
 from orchestrator.store.transaction import Transaction
 from tests.engine.by_hand import ByHand, answered, reported
+from tests.engine.posting import published
 from tests.support.fake_app import Received
-from tests.support.world import WORKSPACE, World, running_world
+from tests.support.world import WORKSPACE, running_world
 
 DAY = timedelta(days=1)
 OUTPUT = {"count": 12345678901234567890, "text": 'ä\u2028"', "none": None}
@@ -39,19 +40,6 @@ async def hand(database_url: str) -> AsyncIterator[ByHand]:
     async with running_world(database_url, never, start=False, virtual_time=True) as world:
         await world.install(*TASKS)
         yield ByHand(world)
-
-
-async def published(world: World, execution_id: str) -> list[tuple[str, Any]]:
-    """The type and the data of each event of the execution, in their order; what is beside them fits."""
-    rows = await world.rows(
-        """SELECT v.id, v.type, v.data, v.seq, v.workspace_id = e.workspace_id, v.app_pk = e.app_pk, e.uid
-             FROM events v JOIN executions e ON e.id = v.subject WHERE e.id = :id ORDER BY v.pk""",
-        id=execution_id,
-    )
-    for id_, _, data, seq, *is_same, uid in rows:
-        assert (id_, seq) == (f"evt_{uid}_{json.loads(data)['attempt']}", None)
-        assert all(is_same)
-    return [(type_, json.loads(data)) for _, type_, data, *_ in rows]
 
 
 async def start(hand: ByHand, task_id: str = "app_test_run", **order: Any) -> str:
