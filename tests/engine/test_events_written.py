@@ -18,7 +18,7 @@ from orchestrator.store import events
 from orchestrator.store.transaction import Transaction
 from tests.engine.by_hand import ByHand, answered, reported
 from tests.engine.posting import published
-from tests.support.fake_app import Received
+from tests.support.fake_app import never
 from tests.support.world import WORKSPACE, running_world
 
 DAY = timedelta(days=1)
@@ -29,10 +29,6 @@ TASKS = (
     {"id": "app_test_newest", "on_multiple_exec": "abort_existing"},
     {"id": "app_test_async", "on_multiple_exec": "allow", "max_duration_secs": 7200},
 )
-
-
-def never(request: Received) -> object:
-    raise AssertionError("nobody calls in this test")
 
 
 @pytest_asyncio.fixture

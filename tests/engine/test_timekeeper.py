@@ -12,7 +12,7 @@ from orchestrator.service.nodes import NodeStatus
 from orchestrator.store.nodes import NodeFacts
 from tests.engine.by_hand import ByHand
 from tests.engine.held_back import held_back
-from tests.support.fake_app import Received
+from tests.support.fake_app import never
 from tests.support.waiting import eventually
 from tests.support.world import World, running_world
 
@@ -20,10 +20,6 @@ BATCH = 3
 MANY = 3 * BATCH + 1
 HOUR = timedelta(hours=1)
 OVERLAPPING = {"on_multiple_exec": "allow"}
-
-
-def never(request: Received) -> object:
-    raise AssertionError("nobody calls in this test")
 
 
 @pytest.fixture
