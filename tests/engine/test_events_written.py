@@ -259,8 +259,7 @@ async def test_the_application_may_be_another_than_the_app(hand: ByHand) -> None
     execution = await start(hand, application='say "é\\')
     await turn(hand, is_done=True)
     [(_, data)] = await published(hand.world, execution)
-    assert data["application"] == 'say "é\\'
-    assert data["result"] is None
+    assert (data["application"], data["result"]) == ('say "é\\', None)
 
 
 async def test_without_its_event_nothing_ends(hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
