@@ -37,9 +37,8 @@ class Worker:
 
 
 @contextmanager
-def working(log: Path, *options: str, module: str = MODULE, token: str | None = None) -> Iterator[Worker]:
+def working(log: Path, *options: str, module: str = MODULE, **environment: str) -> Iterator[Worker]:
     """A worker that has registered its tasks. Its own processes end with it."""
-    environment = {} if token is None else {"ORCHESTRATOR_TOKEN": token}
     command = ["orchestrator", "worker", module, "--processes", "2", "--lost-after", str(LOST_AFTER_SECS), *options]
     worker = Worker(log, spawn(log, *command, **environment))
     try:

@@ -16,7 +16,7 @@ from tests.acceptance.python_workers import (
     serving,
     working,
 )
-from tests.support.server import Server, wait_for
+from tests.support.server import Server, spawn, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +71,7 @@ def test_after_its_grace_a_task_is_ended_and_made_again_elsewhere(server: Server
 
 
 def test_a_worker_goes_on_when_the_server_is_back(server: Server, tmp_path: Path) -> None:
-    with working(tmp_path / "worker.log") as worker:
+    with working(tmp_path / "worker.log", "--lost-after", "60") as worker:
         held = sent("hold", str(tmp_path / "file"))
         wait_for(has_lines(tmp_path / "file", 1), "its begin")
         server.kill()
@@ -80,3 +80,20 @@ def test_a_worker_goes_on_when_the_server_is_back(server: Server, tmp_path: Path
         server.start()
         assert ended(held).result == "attempt 1"
         assert ended(sent("greet", "Ada")).status == "SUCCESS"
+
+
+def test_the_sample(server: Server, tmp_path: Path) -> None:
+    with working(tmp_path / "worker.log", module="sample_apps.crm.tasks", CRM_DATA=str(tmp_path)):
+        assert spawn(tmp_path / "sender.log", "sample_apps.crm").wait(timeout=60) == 0
+
+        def heard() -> bool:
+            found = server.get("/v1/executions", task_id="sample_apps.crm.tasks.note_failure")["items"]
+            return [one["status"] for one in found] == ["succeeded"]
+
+        wait_for(heard, "the handler of the failure")
+    assert (tmp_path / "sender.log").read_text().splitlines() == [
+        "remove_coworker: FAILURE: ValueError: coworker 1 has 200 deals; reassign them first",
+        "reassign: SUCCESS: updated the coworker of 200 deals to 2",
+        "remove_coworker: SUCCESS: None",
+        "count_deals: SUCCESS: {'2': 200}",
+    ]
