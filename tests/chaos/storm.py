@@ -36,7 +36,7 @@ _APPLIED_LATE = """
 SELECT count(*) FROM calls
  WHERE node = %s AND outcome IN ('applied', 'failed') AND started_at < %s AND ended_at >= %s"""
 _TAKEN_OVER = "SELECT count(*) FROM calls WHERE node = %s AND outcome = 'lost' AND started_at < %s AND ended_at >= %s"
-_CUT_OFF = "SELECT count(*) FROM calls WHERE node = %s AND outcome = 'lost'"
+_CUT_OFF = "SELECT count(*) FROM calls WHERE node = %s AND outcome = 'lost' AND ended_at >= %s"
 _BACKENDS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'orchestrator' AND pid <> pg_backend_pid()"
 
 
@@ -70,7 +70,8 @@ class _Storm:
     dice: random.Random
     outcome: Outcome
     stopped: list[Stopped] = field(default_factory=list)
-    drained: list[str] = field(default_factory=list)
+    drained: list[tuple[str, int]] = field(default_factory=list)
+    """Who was asked to stop in good order, and since when (microseconds)."""
     back: list[float] = field(default_factory=list)
     next_kill: float = 0.0
 
@@ -125,9 +126,8 @@ class _Storm:
     def roll(self) -> None:
         """Replace every node in good order: that nothing is felt of it, no window excuses."""
         for node in self.nodes:
-            identity = node.identity()
+            self.drained.append((node.identity(), time.time_ns() // 1000))
             self.outcome.times.setdefault("drain", []).append(node.drain())
-            self.drained.append(identity)
             node.start()
             node.wait()
             self.stage.faults.note(0, 0, "SIGTERM of a node")
@@ -227,8 +227,9 @@ def _broken_promises(storm: _Storm) -> Iterator[str]:
         # What was lost while its node stood still cannot be recorded as fenced too: it is one call, and one record.
         [(count,)] = storm.stage.rows(_TAKEN_OVER, (stopped.identity, stopped.begin, stopped.begin))
         storm.outcome.counts["taken over from a stopped node"] += count
-    for identity in storm.drained:
-        [(count,)] = storm.stage.rows(_CUT_OFF, (identity,))
+    for identity, since in storm.drained:
+        # What it has lost before, it lost by another disaster.
+        [(count,)] = storm.stage.rows(_CUT_OFF, (identity, since))
         if count:
             yield f"{identity} was asked to stop in good order, and {count} of its calls were lost"
 
