@@ -28,10 +28,14 @@ from app_sdk.errors import (
 )
 from app_sdk.protocol.manifest import ManifestError
 from app_sdk.results import Await, Continue, Done, Fail, Result, Retry
+from app_sdk.tasks.application import Application
+from app_sdk.tasks.declared import PythonTask, ScheduledTask, on_event, task
+from app_sdk.tasks.sending import TaskStatus, get_status, send_task
 
 __all__ = [
     "ApiError",
     "App",
+    "Application",
     "AuthError",
     "Await",
     "Client",
@@ -45,11 +49,18 @@ __all__ = [
     "NotFoundError",
     "NotSentError",
     "OrchestratorError",
+    "PythonTask",
     "Result",
     "Retry",
+    "ScheduledTask",
     "ServerError",
+    "TaskStatus",
     "TooLargeError",
     "UnreachableError",
     "ValidationError",
     "WaitTimeoutError",
+    "get_status",
+    "on_event",
+    "send_task",
+    "task",
 ]

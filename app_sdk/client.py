@@ -45,13 +45,14 @@ class Execution(BaseModel):
 
 
 class LaunchOptions(TypedDict):
-    """What a launch may say besides the task and its input; `id` is the execution's."""
+    """What a launch may say besides the task and its input; `id` is the execution's, `application` who it is for."""
 
     multiple_exec_key: NotRequired[str]
     run_at: NotRequired[datetime]
     id: NotRequired[str]
     name: NotRequired[str]
     workers: NotRequired[list[dict[str, Any]]]
+    application: NotRequired[str]
 
 
 class ResumeOptions(TypedDict):
@@ -118,9 +119,10 @@ class Client:
             body["run_at"] = _rfc3339(options["run_at"])
         return self._launch("/v1/executions", body, idempotency_key)
 
-    def get(self, execution_id: str) -> Execution:
-        """The execution as it is now; raises NotFoundError where there is none."""
-        return Execution.model_validate(self._call("GET", _path(execution_id)))
+    def get(self, execution_id: str, *, application: str | None = None) -> Execution:
+        """The execution as it is now; raises NotFoundError where there is none, or it is not this application's."""
+        query = "" if application is None else f"?application={quote(application, safe='')}"
+        return Execution.model_validate(self._call("GET", _path(execution_id) + query))
 
     def wait(self, execution_id: str, timeout_secs: float) -> Execution:
         """Wait until the execution has ended, however it did, also across a restart of the orchestrator.

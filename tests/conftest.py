@@ -41,3 +41,10 @@ def database_url(request: pytest.FixtureRequest) -> str:
     url = request.getfixturevalue(fixture)
     assert isinstance(url, str)
     return url
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let `-k postgresql` find the tests that need it without saying so in their ids."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "postgres_url" in item.fixturenames:
+            item.extra_keyword_matches.add("postgresql")

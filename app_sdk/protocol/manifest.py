@@ -109,6 +109,9 @@ class ScheduleManifest(Manifested):
     interval_secs: Annotated[float, Field(ge=0.001, le=TEN_YEARS_SECS, allow_inf_nan=False)] | None = None
     jitter_secs: Seconds = 0
     catch_up: Literal["latest", "all", "none"] = "latest"
+    # The input of what it launches, and the application that it is for.
+    state: dict[str, Any] = Field(default_factory=dict)
+    application: Name | None = None
 
     @model_validator(mode="after")
     def _is_one_kind(self) -> "ScheduleManifest":

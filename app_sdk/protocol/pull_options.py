@@ -8,6 +8,8 @@ from app_sdk.protocol.manifested import TEN_YEARS_SECS, Manifested
 
 DEFAULT_ALLOWED_RETRIES = 2
 DEFAULT_RETRY_DELAY_MS = 10_000
+FAILURE_PREFIX = "the executor reported: "
+"""What the message of a worker begins with whose executor has failed."""
 
 _LONGEST_MS = int(TEN_YEARS_SECS) * 1000
 Milliseconds = Annotated[int, Field(ge=1, le=_LONGEST_MS)]

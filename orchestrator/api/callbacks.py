@@ -2,19 +2,21 @@
 
 from typing import Annotated
 
-from fastapi import Header, Response
+from fastapi import Header, Request, Response
 
 from orchestrator.api.answers import json_answer
 from orchestrator.api.context import ApiContext
 from orchestrator.api.deps import IDEMPOTENCY_KEY_SCHEMA, Authenticated, Context
-from orchestrator.api.routes import keyed_router, open_router
+from orchestrator.api.routes import keyed_router
+from orchestrator.api.routes import signed_router as new_signed_router
 from orchestrator.api.shapes import callbacks as shapes
 from orchestrator.service import callbacks
 from orchestrator.service.callback_effects import Callback
-from orchestrator.service.callback_urls import PATH, CallbackSigner
+from orchestrator.service.callback_urls import PATH
+from orchestrator.store.callbacks import TaskView
 
 router = keyed_router("callbacks")
-signed_router = open_router("callbacks")
+signed_router = new_signed_router("callbacks")
 
 _TASK = "/event-workflow-tasks/{task_id:path}"
 
@@ -43,20 +45,22 @@ async def call_back(
     The token may also come as `X-Api-Key`, with the workspace's id as `X-Api-Org`. The address may begin with `/api`
     and end in a slash.
     """
-    return await _receive(context, callbacks.called(caller.scope, body.task_id), body.callback())
+    find = callbacks.called(caller.scope, body.task_id)
+    return json_answer(shapes.task(await _receive(context, find, body.callback())))
 
 
-@signed_router.post(f"{PATH}/{{signed}}", response_model=shapes.EventWorkflowTask)
-@signed_router.post(f"/api{PATH}/{{signed}}", response_model=shapes.EventWorkflowTask, include_in_schema=False)
+@signed_router.post(f"{PATH}/{{signed}}", response_model=shapes.CalledBackTask)
+@signed_router.post(f"/api{PATH}/{{signed}}", response_model=shapes.CalledBackTask, include_in_schema=False)
 async def call_back_signed(
-    signed: str,
+    signed: str,  # noqa: ARG001 - documented; the route has read it
     body: shapes.SignedCallback,
+    request: Request,
     context: Context,
     idempotency_key: _Key = None,  # noqa: ARG001 - documented
 ) -> Response:
     """Tell what a worker awaits, at the `callback_url` of its payload: it is for that one await, and needs no token."""
-    name = CallbackSigner(context.vault).read(signed)
-    return await _receive(context, callbacks.signed(name, body.task_id), body.callback())
+    find = callbacks.signed(request.state.signed, body.task_id)
+    return json_answer(shapes.called_back(await _receive(context, find, body.callback())))
 
 
 @router.put(f"/v1{_TASK}", response_model=shapes.EventWorkflowTask)
@@ -75,9 +79,9 @@ async def set_task_subtext(
     return json_answer(shapes.task(view))
 
 
-async def _receive(context: ApiContext, find: callbacks.Find, callback: Callback) -> Response:
+async def _receive(context: ApiContext, find: callbacks.Find, callback: Callback) -> TaskView:
     received = await context.database.write(callbacks.receive, context.definitions, find, callback)
     context.wake()
     if received.refused is not None:
         raise received.refused
-    return json_answer(shapes.task(received.task))
+    return received.task

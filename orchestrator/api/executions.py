@@ -76,9 +76,14 @@ async def list_logs(execution_id: str, context: Context, caller: Authenticated, 
 
 
 @router.get(EXECUTION, response_model=shapes.ExecutionWithWorkers)
-async def get_execution(execution_id: str, context: Context, caller: Authenticated) -> Response:
+async def get_execution(
+    execution_id: str,
+    context: Context,
+    caller: Authenticated,
+    application: Annotated[str | None, Query(description="404 unless it is for this application.")] = None,
+) -> Response:
     """Show an execution with its workers."""
-    found = await context.database.read(execution_queries.whole, caller.scope, execution_id)
+    found = await context.database.read(execution_queries.whole, caller.scope, execution_id, application)
     return json_answer(shapes.whole_execution(found))
 
 

@@ -23,6 +23,7 @@ ALLOWED: Mapping[str, frozenset[Role]] = {
     "get_app_state": _READERS,
     "change_app_state": _OPERATORS,
     "list_tasks": _READERS_AND_APPS,
+    "register_tasks": _ADMINS | {Role.APP, Role.EXECUTOR},
     "get_task": _READERS_AND_APPS,
     "run_task": _OPERATORS_AND_APPS,
     "pause_task": _OPERATORS,

@@ -13,8 +13,9 @@ from app_sdk.protocol.strict_json import ENVELOPE_DEPTH, MAX_DEPTH
 from orchestrator.api.context import ApiContext
 from orchestrator.api.errors import NotAccepted
 from orchestrator.api.roles import may
-from orchestrator.domain.errors import Conflict, Forbidden, Unauthenticated
+from orchestrator.domain.errors import Conflict, Forbidden, TooLarge, Unauthenticated
 from orchestrator.service import tokens
+from orchestrator.service.callback_urls import CallbackSigner
 from orchestrator.service.tokens import Caller
 from orchestrator.store.duplicates import is_duplicate
 
@@ -33,6 +34,18 @@ class StrictRequest(Request):
             _check_media_type(self.headers.get("content-type"))
             self._json = strict_json.loads(await self.body(), max_depth=MAX_DEPTH + ENVELOPE_DEPTH)
         return self._json
+
+    async def read_capped(self, most_bytes: int) -> None:
+        """Read the body, for whoever asks for it later. Raises TooLarge, having kept no more of it than is allowed."""
+        declared = self.headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > most_bytes:
+            raise _too_large(most_bytes)
+        body = bytearray()
+        async for chunk in self.stream():
+            body += chunk
+            if len(body) > most_bytes:
+                raise _too_large(most_bytes)
+        self._body = bytes(body)
 
 
 class StrictRoute(APIRoute):
@@ -56,14 +69,14 @@ class StrictRoute(APIRoute):
 
         return handle_strictly
 
-    async def admit(self, request: Request) -> None:
+    async def admit(self, request: StrictRequest) -> None:
         """Everybody may."""
 
 
 class GuardedRoute(StrictRoute):
     """A route for the roles that the table allows; nothing of the body is read for anybody else."""
 
-    async def admit(self, request: Request) -> None:
+    async def admit(self, request: StrictRequest) -> None:
         """Raises Unauthenticated or Forbidden."""
         caller = await self.authenticate(request)
         if not may(caller.role, self.name):
@@ -89,6 +102,16 @@ class KeyedRoute(GuardedRoute):
         return caller
 
 
+class SignedRoute(StrictRoute):
+    """A route whose address, ending in `{signed}`, is the permission; nothing of the body is read for a forged one."""
+
+    async def admit(self, request: StrictRequest) -> None:
+        """Raises NotFound; TooLarge for more than a worker's state may have, as strangers were given the address."""
+        context: ApiContext = request.app.state.context
+        request.state.signed = CallbackSigner(context.vault).read(request.path_params["signed"])
+        await request.read_capped(context.limits.worker_state_bytes)
+
+
 def guarded_router(tag: str) -> APIRouter:
     """A router whose routes need a token."""
     return APIRouter(route_class=GuardedRoute, tags=[tag], dependencies=[Depends(SCHEME)])
@@ -97,6 +120,11 @@ def guarded_router(tag: str) -> APIRouter:
 def keyed_router(tag: str) -> APIRouter:
     """A router whose routes need a token, or VibeIQ's pair of keys."""
     return APIRouter(route_class=KeyedRoute, tags=[tag], dependencies=[Depends(SCHEME)])
+
+
+def signed_router(tag: str) -> APIRouter:
+    """A router whose routes need a signed address."""
+    return APIRouter(route_class=SignedRoute, tags=[tag])
 
 
 def open_router(tag: str) -> APIRouter:
@@ -114,6 +142,10 @@ def _bearer(request: Request) -> str:
 async def _caller_of(request: Request, token: str) -> Caller:
     context: ApiContext = request.app.state.context
     return await context.database.read(tokens.authenticate, token)
+
+
+def _too_large(most_bytes: int) -> TooLarge:
+    return TooLarge(f"a body may have {most_bytes:,} bytes at this address", limit_bytes=most_bytes)
 
 
 def _check_media_type(given: str | None) -> None:

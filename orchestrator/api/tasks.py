@@ -7,13 +7,13 @@ from fastapi import Response
 from orchestrator.api.addresses import TASK, TASK_THEN
 from orchestrator.api.answers import json_answer, listing
 from orchestrator.api.context import ApiContext
-from orchestrator.api.deps import Authenticated, Context, Paging, Posting
+from orchestrator.api.deps import Authenticated, Changing, Context, Paging, Posting
 from orchestrator.api.fitting import fitted
 from orchestrator.api.routes import guarded_router
 from orchestrator.api.shapes import apps as shapes
 from orchestrator.api.shapes import executions, launches, records
 from orchestrator.api.shapes.parts import Listing
-from orchestrator.service import app_queries, execution_queries, launching, orders, tasks
+from orchestrator.service import app_queries, execution_queries, launching, orders, registering, tasks
 from orchestrator.service.idempotency import Reply, Work
 from orchestrator.service.tokens import Caller
 from orchestrator.store.transaction import Transaction
@@ -26,6 +26,23 @@ async def list_tasks(app_id: str, context: Context, caller: Authenticated, page:
     """List an app's tasks, in the order of their ids."""
     found = await context.database.read(app_queries.tasks, context.definitions, caller.scope, app_id, page)
     return listing(found, shapes.task)
+
+
+@router.put("/v1/apps/{app_id}/tasks", response_model=shapes.Registered)
+async def register_tasks(
+    app_id: str, body: shapes.Registration, context: Context, caller: Authenticated, write: Changing
+) -> Response:
+    """Register tasks that executors pull, as workers do: added, or brought up to date; the app's others stay.
+
+    An app that is not there is made. 409 for one that has a webhook.
+    """
+    checked = registering.check(app_id, body.tasks)
+
+    def work(tx: Transaction) -> Reply:
+        found = registering.register(tx, context.vault, caller, checked, body.tasks)
+        return Reply(200, {"app_id": found.app_id, "task_ids": list(found.task_ids), "changed": found.has_changed})
+
+    return await write(work, wakes=True)
 
 
 @router.get(TASK_THEN + "/occurrences", response_model=Listing[records.Occurrence])

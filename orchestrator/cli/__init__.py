@@ -18,6 +18,7 @@ from orchestrator.cli import (
     subscriptions,
     tasks,
     tokens,
+    worker,
     workspaces,
 )
 from orchestrator.cli.groups import RootGroup
@@ -41,6 +42,7 @@ for name, noun in {
 }.items():
     app.add_typer(noun, name=name)
 app.command("demo")(demo.demo)
+app.command("worker")(worker.worker)
 app.command("doctor")(doctor.doctor)
 
 

@@ -13,6 +13,7 @@ from orchestrator.cli.printing import print_error
 _ORDER = (
     "demo",
     "serve",
+    "worker",
     "app",
     "task",
     "exec",

@@ -32,22 +32,22 @@ def routing_key(name: str, status: ExecutionStatus) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """An event's data as JSON text, but for the two parts that the database puts in: application and result."""
+    """An event's data as JSON text, but for what the database puts in: application, result, and last the message."""
 
     before_application: str
     before_result: str
-    after_result: str
+    before_message: str
 
 
 def data_of(execution_id: str, attempt: int, name: str, status: ExecutionStatus, message: str | None) -> Data:
     """The data of an end: an abort is a failure to whoever waits for the task."""
     has_succeeded = status is ExecutionStatus.SUCCEEDED
     known = {"id": execution_id, "attempt": attempt, "task": name}
-    said = {"error": None if has_succeeded else message, "message": message}
+    error = {"error": None if has_succeeded else message}
     return Data(
         before_application=_text(known)[:-1] + ',"application":',
         before_result=f',"status":"{"SUCCESS" if has_succeeded else "FAILURE"}","result":',
-        after_result="," + _text(said)[1:],
+        before_message="," + _text(error)[1:-1] + ',"message":',
     )
 
 

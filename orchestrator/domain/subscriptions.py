@@ -76,6 +76,10 @@ class Standing:
         """The subscriber took an event in: whatever was wrong is over. A pause that a person asked for stays."""
         return Standing(self.status, self.reason)
 
+    def after_lost(self, lease_until: datetime, now: datetime) -> "Standing":
+        """A try came to nothing on our side. If it was the only one until the end of its lease, another may follow."""
+        return replace(self, retry_at=now) if self.retry_at == lease_until else self
+
     def after_failure(self, words: str, asked: timedelta | None, now: datetime, jitter: float) -> "Standing":
         """A try failed, for what `words` say; `asked`: the wait that the subscriber asked for."""
         failures, since = self.failures + 1, self.failing_since or now

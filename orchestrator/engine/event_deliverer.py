@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from app_sdk.protocol.limits import Limits
-from orchestrator.domain.errors import Conflict, Invalid, NotFound, TooLarge
+from orchestrator.domain.errors import Conflict, DatabaseUnavailable, Invalid, NotFound, TooLarge
 from orchestrator.domain.outcome import NoResponse, Response
 from orchestrator.domain.subscriptions import SubscriptionKind
 from orchestrator.engine.caller import Caller
@@ -15,6 +15,7 @@ from orchestrator.engine.event_request import EventRequestOptions, event_request
 from orchestrator.engine.group_commit import GroupCommit
 from orchestrator.engine.loop import Loop
 from orchestrator.service import event_delivering, event_launching
+from orchestrator.service.claim import LeaseTerms
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.event_delivering import NotLaunched, Sent
 from orchestrator.service.launching import NewId
@@ -27,6 +28,7 @@ from orchestrator.store.event_deliveries import OutgoingEvent
 class EventDelivererOptions:
     """`concurrency` counts events under way; `limits` and `new_id` are for the executions that events launch."""
 
+    node: str
     concurrency: int
     request: EventRequestOptions
     limits: Limits
@@ -55,11 +57,13 @@ class EventDeliverer(Loop):
         self._vault = vault
         self._caller = caller
         self._options = options
-        self._lease = timedelta(seconds=options.request.timeout_secs * 2)
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._terms = LeaseTerms(options.node, timedelta(seconds=options.request.timeout_secs * 2))
+        self._under_way: dict[asyncio.Task[None], tuple[int, int]] = {}
+        self._is_unsure = False
         self._recorder = GroupCommit[Sent, None](self._record, self._give_up)
 
     async def tick(self) -> timedelta | None:
+        await self._give_back_unknown()
         places = self._options.concurrency - len(self._under_way)
         if places <= 0:
             return None
@@ -67,10 +71,10 @@ class EventDeliverer(Loop):
         wait = await self._database.read(event_delivering.next_due)
         if wait != timedelta():
             return wait
-        taken = await self._database.write(event_delivering.take, places, self._lease)
+        taken = await self._take(places)
         for event in taken:
             task = asyncio.create_task(self._deliver(event))
-            self._under_way.add(task)
+            self._under_way[task] = event.subscription_pk, event.event_pk
             task.add_done_callback(self._ended)
         return timedelta() if taken else None
 
@@ -80,8 +84,23 @@ class EventDeliverer(Loop):
             await asyncio.wait(self._under_way, timeout=within.total_seconds())
         return not self._under_way
 
+    async def _take(self, places: int) -> Sequence[OutgoingEvent]:
+        try:
+            return await self._database.write(event_delivering.take, places, self._terms)
+        except DatabaseUnavailable:
+            self._is_unsure = True
+            raise
+
+    async def _give_back_unknown(self) -> None:
+        """A commit may have succeeded though its outcome never reached us: read back which events nobody here has."""
+        if not self._is_unsure:
+            return
+        known = set(self._under_way.values())
+        await self._database.write(event_delivering.release_unknown, self._options.node, known)
+        self._is_unsure = False
+
     async def _deliver(self, event: OutgoingEvent) -> None:
-        lease_ends = asyncio.get_running_loop().time() + self._lease.total_seconds()
+        lease_ends = asyncio.get_running_loop().time() + self._terms.length.total_seconds()
         outcome = await self._send(event)
         await self._recorder.insist(Sent(event, outcome, random.uniform(-1, 1)), lease_ends)  # noqa: S311
 
@@ -112,8 +131,9 @@ class EventDeliverer(Loop):
         raise error
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
+        del self._under_way[task]
         error = task.exception()
         if error is not None:
+            self._is_unsure = self._is_unsure or isinstance(error, DatabaseUnavailable)
             self._log.error("a delivery could not be recorded", error=repr(error))
         self.wake()

@@ -12,6 +12,7 @@ from datetime import timedelta
 from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.engine.loop import Loop
 from orchestrator.service import pull_timers
+from orchestrator.service.callback_urls import CallbackUrls
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.pull_claims import HandedOut, Wanted, hand_out
 from orchestrator.service.pull_tasks import PullTask
@@ -43,12 +44,14 @@ class Pollers(Loop):
         self,
         database: Database,
         definitions: Definitions,
+        callbacks: CallbackUrls,
         poll_interval: timedelta,
         made_due: Callable[[], None],
     ) -> None:
         super().__init__(poll_interval)
         self._database = database
         self._definitions = definitions
+        self._callbacks = callbacks
         self._made_due = made_due
         self._waiting: dict[_Poller, None] = {}
         self._unwanted: list[PullTask] = []
@@ -107,7 +110,7 @@ class Pollers(Loop):
     async def _hand_out(self, served: Sequence[_Poller]) -> HandedOut:
         wanted = [poller.wanted for poller in served]
         try:
-            return await self._database.write(hand_out, self._definitions, wanted)
+            return await self._database.write(hand_out, self._definitions, self._callbacks, wanted)
         except DatabaseUnavailable as error:
             # Executors die of a poll that fails. What may have been claimed goes back by itself, not being started.
             self._log.warning("nothing was handed out: the database is away", error=error.message)

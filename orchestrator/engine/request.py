@@ -8,7 +8,7 @@ import orjson
 
 from app_sdk.protocol.signing import sign
 from orchestrator.engine.caller import Request
-from orchestrator.service.callback_urls import PATH, CallbackSigner
+from orchestrator.service.callback_urls import CallbackSigner, CallbackUrls
 from orchestrator.service.claim import Claim
 from orchestrator.service.payloads import exec_worker
 
@@ -53,7 +53,8 @@ def build(claim: Claim, secret: str, options: RequestOptions) -> Request:
 
 
 def _body(claim: Claim, options: RequestOptions) -> bytes:
-    callback_url = f"{options.api_endpoint}{PATH}/{_signed(claim, options)}"
+    urls = CallbackUrls(options.api_endpoint, options.callbacks)
+    callback_url = urls.of(claim.uid, claim.worker_id, claim.step)
     return orjson.dumps(
         {
             "api_endpoint": options.api_endpoint,
@@ -65,7 +66,3 @@ def _body(claim: Claim, options: RequestOptions) -> bytes:
             "task_exec_worker": exec_worker(claim, int(options.timeout_secs * 1000), callback_url),
         }
     )
-
-
-def _signed(claim: Claim, options: RequestOptions) -> str:
-    return options.callbacks.sign(claim.uid, claim.worker_id, claim.step)

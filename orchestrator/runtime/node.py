@@ -27,6 +27,7 @@ from orchestrator.runtime.identifiers import new_id
 from orchestrator.runtime.node_options import Addresses
 from orchestrator.runtime.way_down import Stage, WayDown
 from orchestrator.service import pull_timers, timers
+from orchestrator.service.callback_urls import CallbackSigner, CallbackUrls
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.vault import Vault
 from orchestrator.settings import NO_LISTEN, Settings
@@ -75,11 +76,12 @@ class Node:
             self.definitions,
             vault,
             self._event_caller,
-            node_options.event_deliverer_options(settings, poll),
+            node_options.event_deliverer_options(settings, self.identity, poll),
             launched=self._made_due,
         )
         self.publisher = Publisher(database, self.event_deliverer.wake, poll)
-        self.pollers = Pollers(database, self.definitions, poll, self._made_due)
+        callbacks = CallbackUrls(addresses.api_endpoint, CallbackSigner(vault))
+        self.pollers = Pollers(database, self.definitions, callbacks, poll, self._made_due)
         self.timekeeper = Timekeeper(database, self.definitions, self._made_due, poll, watches_leases=is_shared)
         self.scheduler = Scheduler(database, self.definitions, new_id, self._made_due, poll)
         self.pruner = Pruner(database, node_options.retention_of(settings))

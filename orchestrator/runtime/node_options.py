@@ -106,14 +106,21 @@ def event_caller(settings: Settings) -> Caller:
     )
 
 
-def event_deliverer_options(settings: Settings, poll: timedelta) -> EventDelivererOptions:
+def event_deliverer_options(settings: Settings, identity: str, poll: timedelta) -> EventDelivererOptions:
     request = EventRequestOptions(
         timeout_secs=settings.webhook.timeout_secs,
         verify_tls=settings.webhook.verify_tls,
         user_agent=USER_AGENT,
         clock=time.time,
     )
-    return EventDelivererOptions(settings.engine.event_concurrency, request, limits_of(settings), new_id, poll)
+    return EventDelivererOptions(
+        node=identity,
+        concurrency=settings.engine.event_concurrency,
+        request=request,
+        limits=limits_of(settings),
+        new_id=new_id,
+        poll_interval=poll,
+    )
 
 
 def dispatcher_options(settings: Settings, identity: str, poll: timedelta) -> DispatcherOptions:

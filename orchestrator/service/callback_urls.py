@@ -47,3 +47,15 @@ class CallbackSigner:
     def _mac(self, name: str) -> str:
         digest = hmac.digest(self._key, name.encode("utf-8", "surrogatepass"), "sha256")
         return base64.urlsafe_b64encode(digest[:_MAC_BYTES]).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackUrls:
+    """The addresses that third parties are given; `api_endpoint` is where they reach the API."""
+
+    api_endpoint: str
+    signer: CallbackSigner
+
+    def of(self, uid: str, worker_id: int, step: int) -> str:
+        """Where to call back for this await; `uid` is the execution's."""
+        return f"{self.api_endpoint}{PATH}/{self.signer.sign(uid, worker_id, step)}"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from orchestrator.domain.errors import Conflict
-from orchestrator.service import timers
+from orchestrator.service import pull_timers, timers
 from orchestrator.service.definitions import Definitions
 from orchestrator.store.transfer import Row, Side, Tally, all_tables
 
@@ -51,6 +51,7 @@ def refuse_unless_empty(target: Side) -> None:
 def copy(source: Side, target: Side, definitions: Definitions, totals: dict[str, int], tell: Tell) -> Copied:
     """Write every row into the target, read them again there, and give up the claims among them as a boot does.
 
+    Those of executors stay theirs, with their whole time before them: no executor could reach a server meanwhile.
     Raises Conflict if the target refuses a row or has other rows afterwards, DatabaseUnavailable.
     """
     tallies = {table: _copy_table(source, target, table, totals[table], tell) for table in all_tables()}
@@ -60,6 +61,7 @@ def copy(source: Side, target: Side, definitions: Definitions, totals: dict[str,
     lost = 0
     while given_up := timers.void_claims(target.tx, definitions):
         lost += given_up
+    pull_timers.begin_anew(target.tx, definitions)
     return Copied({table: tally.rows for table, tally in tallies.items()}, lost)
 
 

@@ -35,18 +35,18 @@ class WholeExecution:
     totals: Totals
 
 
-def find(tx: Transaction, scope: Scope, execution_id: str) -> ExecutionView:
-    """Raises NotFound, also for what belongs to another workspace or app."""
-    found = execution_views.find(tx, scope.workspace_id, execution_id, scope.app_pk)
+def find(tx: Transaction, scope: Scope, execution_id: str, application: str | None = None) -> ExecutionView:
+    """Raises NotFound, also for what belongs to another workspace, app, or application, where one is given."""
+    found = execution_views.find(tx, scope.workspace_id, execution_id, scope.app_pk, application)
     if found is None:
         raise NotFound(f"there is no execution {execution_id}")
     return found
 
 
-def whole(tx: Transaction, scope: Scope, execution_id: str) -> WholeExecution:
-    """An execution with its workers, as of one instant: a transaction of its own. Raises NotFound."""
+def whole(tx: Transaction, scope: Scope, execution_id: str, application: str | None = None) -> WholeExecution:
+    """An execution with its workers, as of one instant: a transaction of its own. Raises NotFound, as `find`."""
     execution_views.freeze(tx)
-    found = find(tx, scope, execution_id)
+    found = find(tx, scope, execution_id, application)
     return WholeExecution(found, execution_views.workers(tx, found.pk), execution_views.totals(tx, found.pk))
 
 

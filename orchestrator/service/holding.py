@@ -202,7 +202,8 @@ def _event_row(held: Held) -> dict[str, Any]:
         "subject": held.id,
         "before_application": data.before_application,
         "before_result": data.before_result,
-        "after_result": data.after_result,
+        "before_message": data.before_message,
+        "message": execution.message,
         "has_succeeded": execution.status is ExecutionStatus.SUCCEEDED,
         "created_at": maybe_micros(execution.ended_at),
     }

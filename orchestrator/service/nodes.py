@@ -78,7 +78,7 @@ def lose_silent(tx: Transaction, definitions: Definitions, timeout: timedelta) -
     before = to_micros(now - timeout)
     silent = nodes.claims_of_lost(tx, before, timers.BATCH)
     message = f"its node gave no sign of life for {timeout.total_seconds():g} s"
-    lost = timers.lose(tx, definitions, silent, message) if silent else 0
+    lost = timers.lose(tx, definitions, silent, message, skip_locked=True) if silent else 0
     return Freed(lost, outbox.release_lost(tx, before, timers.BATCH, to_micros(now)))
 
 

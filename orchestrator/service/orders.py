@@ -30,6 +30,7 @@ class LaunchRequest:
     multiple_exec_key: str | None = None
     run_at: datetime | None = None
     name: str | None = None
+    application: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ def order(tx: Transaction, caller: Caller, checked: CheckedLaunch) -> LaunchOrde
         multiple_exec_key=request.multiple_exec_key or "",
         run_at=request.run_at,
         name=request.name,
+        application=request.application,
         fit=checked.fit,
         launched_by=strict_json.dumps({"token": caller.token_id, "name": caller.name}).decode(),
     )

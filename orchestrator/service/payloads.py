@@ -8,7 +8,7 @@ import orjson
 from orchestrator.service.claim import Claim
 
 
-def exec_worker(claim: Claim, timeout_ms: int, callback_url: str | None = None) -> dict[str, Any]:
+def exec_worker(claim: Claim, timeout_ms: int, callback_url: str) -> dict[str, Any]:
     """The object `task_exec_worker`. What is JSON already is kept letter for letter, its numbers and its key order."""
     worker = {
         "task_id": claim.task_id,
@@ -21,9 +21,8 @@ def exec_worker(claim: Claim, timeout_ms: int, callback_url: str | None = None) 
         "step": claim.step,
         "timeout_in_ms": timeout_ms,
         "workers": {str(worker_id): status for worker_id, status in claim.workers.items()},
+        "callback_url": callback_url,
     }
-    if callback_url is not None:
-        worker["callback_url"] = callback_url
     if claim.callback is not None:
         worker["callback"] = orjson.Fragment(claim.callback)
     if claim.worker_results is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from orchestrator.domain.pulling import PullTerms
+from orchestrator.service.callback_urls import CallbackUrls
 from orchestrator.service.claim import PASSED_OVER_LOOK, Claim, with_facts
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
@@ -83,7 +84,7 @@ class _Room:
         return True
 
 
-def hand_out(tx: Transaction, definitions: Definitions, wanted: Sequence[Wanted]) -> HandedOut:
+def hand_out(tx: Transaction, definitions: Definitions, callbacks: CallbackUrls, wanted: Sequence[Wanted]) -> HandedOut:
     """Claim due steps for those that ask, first come, first served. A name that nobody knows yields nothing."""
     now = tx.now()
     askers, tasks = _askers(tx, wanted)
@@ -92,7 +93,7 @@ def hand_out(tx: Transaction, definitions: Definitions, wanted: Sequence[Wanted]
     held = hold(tx, definitions, {one.execution_pk for one in seen}, skip_locked=True)
     _give(seen, held, _room(tx, held.values(), most), askers, now)
     save(tx, held.values(), now)
-    given = _shown(tx, definitions, askers, now)
+    given = _shown(tx, definitions, callbacks, askers, now)
     is_passed_over = any(one.execution_pk not in held for one in seen)
     return HandedOut(given, _next_look(tx, tasks, given, now, is_passed_over=is_passed_over))
 
@@ -186,7 +187,7 @@ def _give(
 
 
 def _shown(
-    tx: Transaction, definitions: Definitions, askers: Sequence[_Asker], now: datetime
+    tx: Transaction, definitions: Definitions, callbacks: CallbackUrls, askers: Sequence[_Asker], now: datetime
 ) -> tuple[tuple[PullTask, ...], ...]:
     taken = [place for asker in askers for place in asker.taken]
     if not taken:
@@ -194,20 +195,19 @@ def _shown(
     shown = shown_of(tx, definitions, {held.pk for held, _ in taken})
     stepping = [(held, worker_id) for held, worker_id in taken if held.definition.manifest.pull_result == "step"]
     turns = {(claim.execution_pk, claim.worker_id): claim for claim in with_facts(tx, stepping, now)}
-    return tuple(
-        tuple(
-            _with_turn(replace(shown[held.pk, id_], asked_as=asker.names[held.task_pk]), turns.get((held.pk, id_)))
-            for held, id_ in asker.taken
-        )
-        for asker in askers
-    )
+
+    def handed(asker: _Asker, held: Held, worker_id: int) -> PullTask:
+        task = replace(shown[held.pk, worker_id], asked_as=asker.names[held.task_pk])
+        claim = turns.get((held.pk, worker_id))
+        return task if claim is None else _with_turn(task, claim, callbacks)
+
+    return tuple(tuple(handed(asker, *place) for place in asker.taken) for asker in askers)
 
 
-def _with_turn(task: PullTask, claim: Claim | None) -> PullTask:
-    if claim is None:
-        return task
-    timeout_ms = task.definition.manifest.in_progress_timeout
-    return replace(task, turn=exec_worker(claim, timeout_ms), app_state=claim.app.state)
+def _with_turn(task: PullTask, claim: Claim, callbacks: CallbackUrls) -> PullTask:
+    callback_url = callbacks.of(claim.uid, claim.worker_id, claim.step)
+    turn = exec_worker(claim, task.definition.manifest.in_progress_timeout, callback_url)
+    return replace(task, turn=turn, app_state=claim.app.state)
 
 
 def _next_look(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from app_sdk.protocol.limits import Limits
+from app_sdk.protocol.pull_options import FAILURE_PREFIX
 from app_sdk.protocol.strict_json import ENVELOPE_DEPTH, MAX_DEPTH, JsonError, JsonValue, dumps
 from orchestrator.domain import pulling as verbs
 from orchestrator.domain.classify import Unanswered
@@ -166,7 +167,7 @@ def _report(
 ) -> Report:
     match said:
         case Failure(error):
-            call = Unsuccessful(f"the executor reported: {_words(error)}")
+            call = Unsuccessful(FAILURE_PREFIX + _words(error))
             text = dumps({"error": error}, max_depth=_DEPTH).decode()
             return Report(claim, Unanswered(FailureKind.EXECUTOR, call), None, took, said=text)
         case Success(problem=str(problem)):

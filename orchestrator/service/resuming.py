@@ -102,7 +102,11 @@ def look_back(tx: Transaction, scope: Scope, execution_id: str, call: str) -> Lo
 def order(tx: Transaction, caller: Caller, past: LookBack, id_: str | None, name: str | None) -> LaunchOrder:
     """The launch that goes on from there, with the task as it is defined now. Raises NotFound, Conflict."""
     request = LaunchRequest(
-        task=past.execution.task_id, id=id_, name=name, multiple_exec_key=past.execution.multiple_exec_key
+        task=past.execution.task_id,
+        id=id_,
+        name=name,
+        multiple_exec_key=past.execution.multiple_exec_key,
+        application=past.execution.application,
     )
     plain = orders.order(tx, caller, CheckedLaunch(request, past.execution.input, {}))
     return replace(plain, beginning=past.beginning, resumed_from=past.told)

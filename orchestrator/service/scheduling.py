@@ -105,11 +105,14 @@ def _launch_slot(
         return Entry(slot, Outcome.SKIPPED, Reason.APP, f"the app was {due.app_status}")
     if due.is_paused:
         return Entry(slot, Outcome.SKIPPED, Reason.PAUSED, "the task was paused")
+    asked = ScheduleManifest.model_validate_json(due.definition)
     order = LaunchOrder(
         workspace_id=due.workspace_id,
         app_pk=due.app_pk,
         task_pk=due.task_pk,
         version_pk=due.version_pk,
+        input=strict_json.dumps(asked.state).decode(),
+        application=asked.application,
         launched_by=strict_json.dumps({"schedule": slot.isoformat()}).decode(),
     )
     try:
@@ -120,7 +123,6 @@ def _launch_slot(
         return Entry(slot, outcome, Reason.OVERLAP, refusal.message)
     except (Conflict, Invalid) as refusal:
         return Entry(slot, Outcome.SKIPPED, Reason.REFUSED, refusal.message)
-    jitter_secs = ScheduleManifest.model_validate_json(due.definition).jitter_secs
-    late = max(timedelta(), now - jittered(slot, due.task_id, jitter_secs))
+    late = max(timedelta(), now - jittered(slot, due.task_id, asked.jitter_secs))
     note = f"late by {late.total_seconds():.0f} s" if late >= LATE else None
     return Entry(slot, Outcome.LAUNCHED, note=note, execution_pk=launched.pk, late=late)

@@ -5,7 +5,7 @@ import binascii
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from app_sdk.protocol.manifest import is_http_url
 from app_sdk.protocol.signing import SECRET_PREFIX, generate_secret
@@ -24,8 +24,6 @@ from orchestrator.store.transaction import Transaction
 
 # What one replay looks at, in one transaction.
 REPLAYED = 2_000
-# No try takes longer; what is due sooner may be under way.
-SOON = timedelta(hours=1)
 _KEY_BYTES = range(24, 65)
 
 
@@ -181,8 +179,8 @@ def _set_standing(tx: Transaction, pk: int, standing: Standing) -> None:
 
 
 def hasten(tx: Transaction, pk: int, now: datetime) -> None:
-    """Try at once what was put off for long: the subscriber is back."""
-    event_deliveries.hasten(tx, pk, to_micros(now), to_micros(now + SOON))
+    """Try at once what was put off: the subscriber is back."""
+    event_deliveries.hasten(tx, pk, to_micros(now))
 
 
 def put_standing(tx: Transaction, pk: int, standing: Standing, now: datetime) -> None:

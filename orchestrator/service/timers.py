@@ -11,7 +11,7 @@ from orchestrator.service import pull_timers
 from orchestrator.service.callback_effects import time_out
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
-from orchestrator.store import groups, outbox, overdue, pulling, records
+from orchestrator.store import event_deliveries, groups, outbox, overdue, pulling, records
 from orchestrator.store.clock import from_micros, to_micros
 from orchestrator.store.transaction import Transaction
 
@@ -25,12 +25,14 @@ def lose_leases(tx: Transaction, definitions: Definitions, only: int | None = No
     """Give up the claims whose lease has run out; returns how many. (PostgreSQL: their node is gone or stuck.)"""
     now = tx.now()
     late = [claim for claim in overdue.leases(tx, to_micros(now), BATCH) if only in (None, claim[0])]
-    return lose(tx, definitions, late, "the lease ran out: the node that called is gone or stuck")
+    return lose(tx, definitions, late, "the lease ran out: the node that called is gone or stuck", skip_locked=True)
 
 
 def void_claims(tx: Transaction, definitions: Definitions) -> int:
     """At the boot of the only server of a database: every claim is an orphan of the one before. Returns how many."""
-    outbox.void_leases(tx, to_micros(tx.now()))
+    now = to_micros(tx.now())
+    outbox.void_leases(tx, now)
+    event_deliveries.void_leases(tx, now)
     return lose(tx, definitions, overdue.claims(tx, BATCH), "the server stopped during the call")
 
 
@@ -94,9 +96,20 @@ def next_timer(tx: Transaction) -> timedelta | None:
     return max(timedelta(), from_micros(min(instants)) - now) if instants else None
 
 
-def lose(tx: Transaction, definitions: Definitions, claims: list[tuple[int, int, int]], message: str) -> int:
-    """Give up claims, as (execution, worker id, token), as far as they still hold; returns how many did."""
-    held = hold(tx, definitions, {pk for pk, _, _ in claims})
+def lose(
+    tx: Transaction,
+    definitions: Definitions,
+    claims: list[tuple[int, int, int]],
+    message: str,
+    *,
+    skip_locked: bool = False,
+) -> int:
+    """Give up claims, as (execution, worker id, token), as far as they still hold; returns how many did.
+
+    With `skip_locked` those of executions that are held elsewhere are left for the next time: a node that hangs within
+    a transaction must not keep others from being rescued until PostgreSQL ends it.
+    """
+    held = hold(tx, definitions, {pk for pk, _, _ in claims}, skip_locked=skip_locked)
     now = tx.now()
     lost = 0
     for pk, worker_id, token in claims:

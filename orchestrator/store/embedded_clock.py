@@ -25,6 +25,11 @@ _SHIFTS = (
        (SELECT json_group_array(json_array(json_extract(value, '$[0]') + :micros, json_extract(value, '$[1]')))
           FROM json_each(rate_recent)) WHERE rate_recent IS NOT NULL""",
     "UPDATE import_batches SET due_at = due_at + :micros WHERE node IS NOT NULL AND due_at IS NOT NULL",
+    # Of a subscription that fails, nothing else is sent until the lease of the one event under way ends.
+    """UPDATE subscriptions SET retry_at = retry_at + :micros WHERE retry_at IN
+       (SELECT due_at FROM event_deliveries d
+         WHERE d.subscription_pk = subscriptions.pk AND d.status = 'pending' AND d.node IS NOT NULL)""",
+    "UPDATE event_deliveries SET due_at = due_at + :micros WHERE status = 'pending' AND node IS NOT NULL",
 )
 
 

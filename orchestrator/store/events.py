@@ -7,17 +7,27 @@ from typing import Any
 from orchestrator.store.dialect import Dialect
 from orchestrator.store.transaction import Transaction
 
-# The output is copied within the database, whatever its size. An application's name is anybody's choice.
+# The output is copied within the database, whatever its size. An application's name is anybody's choice. A run that
+# went well says what its main worker said last, as `execution_views` shows it.
 _PUBLISH = """
 INSERT INTO events (id, workspace_id, app_pk, type, subject, data, is_follow_up, created_at)
 SELECT :id, :workspace_id, a.pk, :type, :subject,
        :before_application || {application} || :before_result
-         || CASE WHEN :has_succeeded THEN coalesce(d.output, 'null') ELSE 'null' END || :after_result,
+         || CASE WHEN :has_succeeded THEN coalesce(d.output, 'null') ELSE 'null' END
+         || :before_message || {message} || '}}',
        coalesce(substr(d.launched_by, 1, 9) = '{{"event":', FALSE), :created_at
   FROM execution_details d JOIN apps a ON a.pk = :app_pk WHERE d.execution_pk = :execution_pk"""
-_APPLICATION = {
-    Dialect.SQLITE: "json_quote(coalesce(d.application, a.id))",
-    Dialect.POSTGRESQL: "to_json(coalesce(d.application, a.id))::text",
+_APPLICATION = "coalesce(d.application, a.id)"
+_MESSAGE = """
+coalesce(CAST(:message AS text), CASE WHEN :has_succeeded THEN (
+    SELECT message FROM worker_states WHERE execution_pk = :execution_pk AND worker_id = 0) END)"""
+_AS_JSON = {
+    Dialect.SQLITE: "json_quote({})",
+    Dialect.POSTGRESQL: "coalesce(to_json({})::text, 'null')",
+}
+_PUBLISH_IN = {
+    dialect: _PUBLISH.format(application=as_json.format(_APPLICATION), message=as_json.format(_MESSAGE))
+    for dialect, as_json in _AS_JSON.items()
 }
 
 # The number that was last given. Its row is the lock of those who number.
@@ -81,7 +91,7 @@ class Range:
 
 def publish(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
     """Write an event for each of the executions that end in this transaction; how many."""
-    return tx.run_many(_PUBLISH.format(application=_APPLICATION[tx.dialect]), rows) if rows else 0
+    return tx.run_many(_PUBLISH_IN[tx.dialect], rows) if rows else 0
 
 
 def last(tx: Transaction) -> int:

@@ -16,7 +16,7 @@ SELECT e.pk, e.id, e.number, e.workspace_id, a.id, t.id, t.name, e.status, e.fai
        e.multiple_exec_key,
        e.run_at, e.deadline_at, e.created_at, e.started_at, e.ended_at, d.launched_by,
        (SELECT CAST(coalesce(sum(w.undelivered), 0) AS bigint) FROM workers w WHERE w.execution_pk = e.pk),
-       d.input, d.output, d.resumed_from,
+       coalesce(d.application, a.id), d.input, d.output, d.resumed_from,
        EXISTS (SELECT 1 FROM workers w WHERE w.execution_pk = e.pk AND w.retry_count > 0)
   FROM executions e
   JOIN execution_details d ON d.execution_pk = e.pk
@@ -70,6 +70,7 @@ class ExecutionView:
     ended_at: int | None
     launched_by: str | None
     undelivered_batches: int
+    application: str
     input: str
     output: str | None
     resumed_from: str | None
@@ -116,12 +117,16 @@ class Filter:
     created_before: int | None = None
 
 
-def find(tx: Transaction, workspace_id: str, id_: str, app_pk: int | None) -> ExecutionView | None:
-    """The execution with this id, if it belongs to the workspace (and to the app, where one is given)."""
+def find(
+    tx: Transaction, workspace_id: str, id_: str, app_pk: int | None, application: str | None = None
+) -> ExecutionView | None:
+    """The execution with this id, if it belongs to the workspace; to the app and the application, where given."""
     conditions = "e.workspace_id = :workspace_id AND e.id = :id"
     if app_pk is not None:
         conditions += " AND e.app_pk = :app_pk"
-    found = tx.row(_EXECUTION + conditions, workspace_id=workspace_id, id=id_, app_pk=app_pk)
+    if application is not None:
+        conditions += " AND coalesce(d.application, a.id) = :application"
+    found = tx.row(_EXECUTION + conditions, workspace_id=workspace_id, id=id_, app_pk=app_pk, application=application)
     return None if found is None else _execution(found)
 
 

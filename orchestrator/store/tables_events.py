@@ -62,7 +62,7 @@ class Subscription(SQLModel, table=True):
 
 
 class EventDelivery(SQLModel, table=True):
-    """An event on its way to a subscription."""
+    """An event on its way to a subscription. `node`: who is sending it, `due_at` being the end of the lease then."""
 
     __tablename__ = "event_deliveries"
     __table_args__ = (
@@ -80,6 +80,7 @@ class EventDelivery(SQLModel, table=True):
     status: str = Field(sa_column=Column(Text, nullable=False))
     tries: int = 0
     due_at: int | None = Field(default=None, sa_column=big(nullable=True))
+    node: str | None = Field(default=None, sa_column=Column(Text))
     message: str | None = Field(default=None, sa_column=Column(Text))
     created_at: int = Field(sa_column=big())
     ended_at: int | None = Field(default=None, sa_column=big(nullable=True))

@@ -17,6 +17,7 @@ from orchestrator.api.app import create_api
 from orchestrator.api.context import ApiContext
 from orchestrator.domain.retry import RetryPolicy
 from orchestrator.service import tokens, workspaces
+from orchestrator.service.callback_urls import CallbackSigner, CallbackUrls
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.pull_claims import Wanted, hand_out
 from orchestrator.service.pull_tasks import PullTask
@@ -109,8 +110,9 @@ async def open_api(database: Database, body_bytes: int = BODY_BYTES) -> AsyncIte
             return api.is_ready
 
         async def poll(wanted: Wanted, patience: timedelta) -> tuple[PullTask, ...]:
-            return (await database.write(hand_out, context.definitions, [wanted])).given[0]
+            return (await database.write(hand_out, context.definitions, callbacks, [wanted])).given[0]
 
+        callbacks = CallbackUrls("http://127.0.0.1:8400", CallbackSigner(vault))
         context = ApiContext(
             database=Share(database),
             definitions=Definitions(RetryPolicy()),

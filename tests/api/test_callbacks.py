@@ -1,6 +1,7 @@
 """Callbacks over HTTP: the addresses, the keys, the bodies as VibeIQ prints them, the answers."""
 
 import json
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -184,12 +185,40 @@ async def test_a_signed_url_needs_no_token_and_is_for_one_await(shop: Api) -> No
     assert fields(problem) == ["$.taskId"]
     for prefix, named in (("", {}), ("/api", {"taskId": "12345678:0"})):
         shown = accepted(await anybody.post(f"{prefix}{PATH}/{signed}", json={**named, **body}))
-        assert (shown["status"], shown["output"]) == ("ACTIVE", {"n": 1})
+        assert shown == {"id": "12345678", "status": "ACTIVE"}, "no output, no subtext: it is for strangers"
+        conforms(callbacks.CalledBackTask, shown)
     refused(await anybody.post(f"{PATH}/{signed}", json={"status": "FAILURE"}), 409, "conflict")
     for forged in (signed[:-1], f"{claim.uid}.0.1.{signed.rpartition('.')[2]}", "x"):
         refused(await anybody.post(f"{PATH}/{forged}", json=body), 404, "not-found")
     other = CallbackSigner(shop.context.vault).sign("no-such-uid", 0, 0)
     refused(await anybody.post(f"{PATH}/{other}", json=body), 404, "not-found")
+
+
+async def test_nothing_of_a_body_is_read_before_the_signature_is_and_not_much_after_it(shop: Api) -> None:
+    claim = await parked(shop)
+    signed = CallbackSigner(shop.context.vault).sign(claim.uid, 0, 0)
+    anybody = await shop.client(None)
+    sent: list[int] = []
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            sent.append(1000)
+            yield b" " * 1000
+
+    headers = {"Content-Type": "application/json"}
+    forged = f"{PATH}/{signed[:-1]}"
+    refused(await anybody.post(forged, content=endless(), headers=headers), 404, "not-found")
+    assert sent == []
+    refused(await anybody.post(forged, content=b"[", headers=headers), 404, "not-found")
+    cap = shop.context.limits.worker_state_bytes
+    refused(await anybody.post(f"{PATH}/{signed}", content=endless(), headers=headers), 413, "too-large")
+    assert cap < sum(sent) <= cap + 2000
+    declared = {**headers, "Content-Length": str(cap + 1)}
+    sent.clear()
+    refused(await anybody.post(f"{PATH}/{signed}", content=endless(), headers=declared), 413, "too-large")
+    assert sent == []
+    fits = json.dumps({"status": "SUCCESS"}).ljust(cap).encode()
+    accepted(await anybody.post(f"{PATH}/{signed}", content=fits, headers=headers))
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ from app_sdk.protocol.signing import SECRET_PREFIX
 from orchestrator.api.shapes import subscriptions as shapes
 from orchestrator.domain.outcome import Response
 from orchestrator.service import event_delivering, publishing
+from orchestrator.service.claim import LeaseTerms
 from orchestrator.service.event_delivering import Sent
 from orchestrator.store.transaction import Transaction
 from tests.api.doors import Api, Json, accepted, conforms, fields, refused
 from tests.engine.posting import insert_events
 
 URL = "https://example.com/events"
-LEASE = timedelta(seconds=40)
+LEASE_TERMS = LeaseTerms("by hand", timedelta(seconds=40))
 
 
 async def subscribe(api: Api, **more: object) -> Json:
@@ -32,7 +33,7 @@ async def answer(api: Api, status: int) -> None:
     """Send what is due to an endpoint that answers so."""
 
     def work(tx: Transaction) -> None:
-        taken = event_delivering.take(tx, 100, LEASE)
+        taken = event_delivering.take(tx, 100, LEASE_TERMS)
         assert taken
         event_delivering.record(tx, [Sent(event, Response(status, b""), 0.0) for event in taken])
 
@@ -137,4 +138,4 @@ async def test_a_deleted_one_is_gone(api: Api) -> None:
     assert (await api.admin.delete(path)).status_code == 204
     for method, address in (("GET", path), ("DELETE", path), ("PATCH", path), ("GET", f"{path}/deliveries")):
         refused(await api.admin.request(method, address, json={}), 404, "not-found")
-    assert await api.write(lambda tx: event_delivering.take(tx, 9, LEASE)) == []
+    assert await api.write(lambda tx: event_delivering.take(tx, 9, LEASE_TERMS)) == []

@@ -22,6 +22,8 @@ from tests.cli.support import Invoke
 from tests.support.fresh_database import fresh_database
 from tests.support.server import wait_for
 
+pytestmark = pytest.mark.slow
+
 KEY = "a key \\ of many characters"
 SOURCE = "sqlite:///.orchestrator/orchestrator.db"
 NEXT = 'export ORCHESTRATOR_SECURITY__MASTER_KEY="$(cat'

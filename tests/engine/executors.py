@@ -1,6 +1,6 @@
 """A pull executor that speaks to the use cases themselves, on the database of a world that need not be started."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +8,7 @@ from typing import Any
 
 from app_sdk.protocol.limits import DEFAULT_LIMITS, Limits
 from orchestrator.service import pull_reports, pull_tasks, timers
+from orchestrator.service.callback_urls import CallbackSigner, CallbackUrls
 from orchestrator.service.pull_claims import HandedOut, Wanted, hand_out
 from orchestrator.service.pull_reports import Failure, NamedClaim, Settled, Sign, Success
 from orchestrator.service.pull_tasks import PullTask
@@ -32,7 +33,11 @@ class Executor:
 
     async def handed_out(self, *definitions: str, places: int = 1) -> HandedOut:
         wanted = Wanted(self.scope, definitions or (TASK,), places, self.name)
-        return await self.world.database.write(hand_out, self.world.node.definitions, [wanted])
+        return await self.hand_out([wanted])
+
+    async def hand_out(self, wanted: Sequence[Wanted]) -> HandedOut:
+        callbacks = CallbackUrls("http://orchestrator.example", CallbackSigner(self.world.vault))
+        return await self.world.database.write(hand_out, self.world.node.definitions, callbacks, wanted)
 
     async def one(self, *definitions: str) -> PullTask:
         """The one task that there is to be had."""

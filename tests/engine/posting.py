@@ -1,5 +1,6 @@
 """Events and their subscribers, by hand: a node whose loops are ticked one by one, in a time of its own."""
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -121,3 +122,16 @@ async def open_post_office(url: str, **settings: Any) -> AsyncIterator[PostOffic
         await world.install()
         office = PostOffice(world, subscriber)
         yield office
+
+
+async def published(world: World, execution_id: str) -> list[tuple[str, Any]]:
+    """The type and the data of each event of the execution, in their order; what is beside them fits."""
+    rows = await world.rows(
+        """SELECT v.id, v.type, v.data, v.seq, v.workspace_id = e.workspace_id, v.app_pk = e.app_pk, e.uid
+             FROM events v JOIN executions e ON e.id = v.subject WHERE e.id = :id ORDER BY v.pk""",
+        id=execution_id,
+    )
+    for id_, _, data, seq, *is_same, uid in rows:
+        assert (id_, seq) == (f"evt_{uid}_{json.loads(data)['attempt']}", None)
+        assert all(is_same)
+    return [(type_, json.loads(data)) for _, type_, data, *_ in rows]

@@ -12,7 +12,7 @@ from orchestrator.domain.errors import Conflict, NotFound
 from tests.engine.by_hand import ByHand, answered
 from tests.engine.gate import Gate
 from tests.engine.scripted import ONE_RETRY, Scripted, scripted_world
-from tests.support.fake_app import Received, Reply
+from tests.support.fake_app import Reply, never
 from tests.support.waiting import eventually
 from tests.support.world import running_world
 
@@ -27,10 +27,6 @@ async def app(shared_database_url: str) -> AsyncIterator[Scripted]:
     async with scripted_world(shared_database_url) as scripted:
         await scripted.world.install({"retry": ONE_RETRY, "on_multiple_exec": "allow"})
         yield scripted
-
-
-def never(request: Received) -> object:
-    raise AssertionError("nobody calls in this test")
 
 
 async def fenced(app: Scripted, execution_id: str) -> dict[str, Any]:

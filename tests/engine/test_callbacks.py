@@ -16,6 +16,7 @@ from tests.engine.gate import Gate
 from tests.engine.scripted import ONE_RETRY, Scripted, scripted_world
 from tests.engine.third_party import SCOPE, ThirdParty
 from tests.support.fake_app import Reply
+from tests.support.waiting import eventually
 from tests.support.world import WORKSPACE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -220,6 +221,11 @@ async def test_a_line_of_text_can_be_set_beside_any_worker(app: Scripted, third:
     gate = Gate(DONE)
     execution = await app.start(gate, workers={1: "{}"})
     await gate.holds()
+
+    async def helper_is_done() -> bool:
+        return (await third.shown(execution, 1)).worker == "done"
+
+    await eventually(helper_is_done, "the helper's end")
 
     async def set_subtext(task_id: str, scope: Scope = SCOPE) -> str:
         view = await app.world.database.write(callbacks.set_subtext, callbacks.called(scope, task_id), f"of {task_id}")

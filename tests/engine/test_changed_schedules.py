@@ -16,16 +16,12 @@ from orchestrator.store.clock import from_micros
 from orchestrator.store.database import Database, DatabaseOptions
 from orchestrator.store.transaction import Transaction
 from tests.engine.held_back import held_back
-from tests.support.fake_app import Received
+from tests.support.fake_app import never
 from tests.support.world import WORKSPACE, World, running_world
 
 MINUTE = timedelta(minutes=1)
 EVERY_MINUTE = {"cron": "* * * * *"}
 POLICIES = ("latest", "all", "none")
-
-
-def never(request: Received) -> object:
-    raise AssertionError("nobody calls in this test")
 
 
 def manifest(world: World, **schedule: Any) -> AppManifest:

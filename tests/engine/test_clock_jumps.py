@@ -12,7 +12,7 @@ from orchestrator.service import delivering
 from orchestrator.store.embedded_clock import EmbeddedClock
 from tests.engine.by_hand import ByHand
 from tests.engine.executors import Executor
-from tests.support.fake_app import Received
+from tests.support.fake_app import never
 from tests.support.world import World, running_world
 
 DAY = timedelta(days=1)
@@ -35,10 +35,6 @@ class Clocks:
 
     def wall(self) -> datetime:
         return self.boot + self.since_boot() + self.set_by
-
-
-def never(request: Received) -> object:
-    raise AssertionError("nobody calls in this test")
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from orchestrator.store.clock import from_micros
 from orchestrator.store.nodes import NodeFacts
 from orchestrator.store.transaction import Transaction
 from tests.engine.by_hand import ByHand
-from tests.support.fake_app import Received
+from tests.support.fake_app import never
 from tests.support.world import World, running_world
 
 SKEWS = [timedelta(seconds=5), timedelta(seconds=-5), timedelta(days=1), timedelta(days=-1)]
@@ -31,10 +31,6 @@ DO $$ BEGIN
     EXECUTE format('ALTER DATABASE %I SET search_path = skewed, public, pg_catalog', current_database());
 END $$"""
 MINUTE = timedelta(minutes=1)
-
-
-def never(request: Received) -> object:
-    raise AssertionError("nobody calls in this test")
 
 
 @pytest_asyncio.fixture(params=SKEWS, ids=str)

@@ -18,6 +18,7 @@ from orchestrator.store.clock import to_micros
 from orchestrator.store.database import DatabaseOptions
 from orchestrator.store.transfer import all_tables
 from tests.engine.by_hand import ByHand, answered
+from tests.engine.executors import Executor, time_passes
 from tests.store.test_schema import become_newer
 from tests.support.fake_app import FakeApp, Received, running_app
 from tests.support.fresh_database import fresh_database
@@ -96,6 +97,23 @@ async def _new_rows_fit_in(world: World) -> None:
     assert await world.ended(fresh) == "succeeded"
     (number,) = await world.row("SELECT number FROM executions WHERE id = :id", id=fresh)
     assert number == 4
+
+
+async def test_an_executor_that_was_at_work_goes_on_however_long_the_copy_took(
+    database_url: str, target_url: str
+) -> None:
+    async with running_world(database_url, lambda request: {}, start=False) as world:
+        await world.install({"transport": "pull"})
+        await world.launch()
+        task = await Executor(world).started()
+        ago = to_micros(await world.database.read(lambda tx: tx.now())) - HOUR_IN_MICROS
+        await world.database.write(lambda tx: tx.run("UPDATE workers SET lease_until = :ago", ago=ago))
+    assert _copy(database_url, target_url).copied.lost_calls == 0
+    async with running_world(target_url, lambda request: {}, start=False) as world:
+        await time_passes(world)
+        executor = Executor(world)
+        assert (await executor.look(task.id)).row.status == "in-progress"
+        assert (await executor.succeed(task)).task.row.outcome == "succeeded"
 
 
 async def test_the_source_stays_as_it_was(database_url: str, target_url: str) -> None:

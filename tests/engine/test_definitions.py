@@ -10,7 +10,7 @@ from orchestrator.service import definitions as definitions_module
 from orchestrator.service.definitions import Definitions
 from orchestrator.store.transaction import Transaction
 from tests.engine.test_expiring import update, with_tasks
-from tests.engine.test_purging import never
+from tests.support.fake_app import never
 from tests.support.world import running_world
 
 VERSIONS = 6

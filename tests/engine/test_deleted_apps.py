@@ -16,14 +16,10 @@ from orchestrator.store import lookups
 from orchestrator.store.database import Database
 from orchestrator.store.transaction import Transaction
 from tests.engine.held_back import held_back, waits_for_a_lock
-from tests.support.fake_app import Received
+from tests.support.fake_app import never
 from tests.support.world import WORKSPACE, World, running_world
 
 Begin = Callable[[World, Database], Any]
-
-
-def never(request: Received) -> object:
-    raise AssertionError("nobody calls in this test")
 
 
 def begin(world: World) -> dict[str, tuple[Any, ...]]:

@@ -49,7 +49,7 @@ async def hang(request: Received) -> Any:
 @pytest.mark.parametrize(
     ("step", "reason"),
     [
-        (hang, "no complete answer within 1 s"),
+        pytest.param(hang, "no complete answer within 1 s", marks=pytest.mark.slow),
         (HangUp, "the server closed the connection"),
         (Reply(200, b"x" * 2049), "over the limit"),
     ],

@@ -4,6 +4,8 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
+
 from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.service.apply import apply
 from tests.engine.by_hand import ByHand
@@ -141,6 +143,7 @@ async def test_a_claim_renewed_while_the_drain_begins_is_given_back(database_url
         assert [call["outcome"] for call in await world.calls(execution)] == ["applied"]
 
 
+@pytest.mark.slow
 async def test_a_database_that_hangs_does_not_hold_up_the_way_down(database_url: str) -> None:
     gate = Gate({"is_done": True})
     async with running_world(database_url, gate, engine={"drain_secs": 1}) as world:

@@ -11,7 +11,7 @@ import pytest_asyncio
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from app_sdk.protocol import signing
-from orchestrator.service import event_delivering, subscriptions
+from orchestrator.service import subscriptions
 from tests.engine.posting import PostOffice, open_post_office
 from tests.support.fake_app import Received, Reply, running_app
 from tests.support.waiting import eventually
@@ -214,30 +214,6 @@ async def test_whoever_hangs_does_not_keep_the_others_waiting(database_url: str)
         for id_ in stuck:
             assert set(await office.statuses(id_)) == {"pending"}
             assert sum(tries for _, tries, _ in await office.deliveries(id_)) <= 4
-
-
-async def test_what_a_node_dies_with_is_sent_by_another(office: PostOffice) -> None:
-    id_ = await office.subscribe()
-    await office.events()
-    taken = await office.world.database.write(event_delivering.take, 8, timedelta(seconds=40))
-    assert [event.id for event in taken] == ["evt_default_0"]
-    await office.deliver()
-    assert office.received == [], "it belongs to the node that has taken it"
-    office.advance(timedelta(seconds=41))
-    await office.deliver()
-    assert await office.deliveries(id_) == [("delivered", 2, None)]
-
-
-async def test_two_nodes_share_the_deliveries(office: PostOffice) -> None:
-    id_ = await office.subscribe()
-    await office.events(60)
-    async with office.world.another_node(start=False) as other:
-        deliverers = (office.world.node.event_deliverer, other.event_deliverer)
-        while any([await one.tick() == timedelta() for one in deliverers]):
-            for one in deliverers:
-                assert await one.drained(timedelta(seconds=20))
-    assert await office.statuses(id_) == ["delivered"] * 60
-    assert len(office.received) == len(set(office.received)) == 60
 
 
 async def test_what_is_published_is_sent_though_everybody_crashed_in_between(database_url: str) -> None:

@@ -14,6 +14,7 @@ from orchestrator.domain.errors import Conflict
 from orchestrator.domain.states import AppStatus
 from orchestrator.runtime.identifiers import new_id
 from orchestrator.service import apps, event_delivering, event_launching, subscriptions, tasks
+from orchestrator.service.claim import LeaseTerms
 from orchestrator.service.paging import Page
 from tests.engine.posting import FAILURE, PostOffice, insert_events, open_post_office
 from tests.support.waiting import eventually
@@ -78,9 +79,9 @@ async def test_an_event_launches_the_task_with_itself_as_the_input(office: PostO
 async def test_whoever_takes_over_does_not_launch_a_second_time(office: PostOffice) -> None:
     await office.events(1, FAILURE)
     database, definitions = office.world.database, office.world.node.definitions
-    [first] = await database.write(event_delivering.take, 8, LEASE)
+    [first] = await database.write(event_delivering.take, 8, LeaseTerms("by hand", LEASE))
     office.advance(LEASE + timedelta(seconds=1))
-    [second] = await database.write(event_delivering.take, 8, LEASE)
+    [second] = await database.write(event_delivering.take, 8, LeaseTerms("by hand", LEASE))
     for event in (first, second, second):
         await database.write(event_launching.launch_for, definitions, event, Limits(), new_id)
         assert len(await launched(office.world)) == (0 if event is first else 1)

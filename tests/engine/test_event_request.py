@@ -32,6 +32,7 @@ def sent(at: float = 1_700_000_000.7, **more: Any) -> Any:
         "subject": "run-1",
         "data": '{"text":"ä"}',
         "created_at": 1_700_000_000_000_001,
+        "lease_until": 1_700_000_040_000_001,
     }
     options = EventRequestOptions(timeout_secs=20, verify_tls=True, user_agent="orchestrator", clock=lambda: at)
     return event_request(OutgoingEvent(**{**facts, **more}), URL, SECRET, options)

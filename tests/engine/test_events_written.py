@@ -10,14 +10,16 @@ import pytest_asyncio
 
 from orchestrator.domain.outcome import Response
 from orchestrator.domain.retry import RetryPolicy
-from orchestrator.service import delivering, launching, timers
+from orchestrator.service import delivering, execution_queries, launching, timers
 from orchestrator.service.claim import LeaseTerms
 from orchestrator.service.delivering import Delivery
+from orchestrator.service.tokens import Scope
 from orchestrator.store import events
 from orchestrator.store.transaction import Transaction
 from tests.engine.by_hand import ByHand, answered, reported
-from tests.support.fake_app import Received
-from tests.support.world import World, running_world
+from tests.engine.posting import published
+from tests.support.fake_app import never
+from tests.support.world import WORKSPACE, running_world
 
 DAY = timedelta(days=1)
 OUTPUT = {"count": 12345678901234567890, "text": 'ä\u2028"', "none": None}
@@ -29,28 +31,11 @@ TASKS = (
 )
 
 
-def never(request: Received) -> object:
-    raise AssertionError("nobody calls in this test")
-
-
 @pytest_asyncio.fixture
 async def hand(database_url: str) -> AsyncIterator[ByHand]:
     async with running_world(database_url, never, start=False, virtual_time=True) as world:
         await world.install(*TASKS)
         yield ByHand(world)
-
-
-async def published(world: World, execution_id: str) -> list[tuple[str, Any]]:
-    """The type and the data of each event of the execution, in their order; what is beside them fits."""
-    rows = await world.rows(
-        """SELECT v.id, v.type, v.data, v.seq, v.workspace_id = e.workspace_id, v.app_pk = e.app_pk, e.uid
-             FROM events v JOIN executions e ON e.id = v.subject WHERE e.id = :id ORDER BY v.pk""",
-        id=execution_id,
-    )
-    for id_, _, data, seq, *is_same, uid in rows:
-        assert (id_, seq) == (f"evt_{uid}_{json.loads(data)['attempt']}", None)
-        assert all(is_same)
-    return [(type_, json.loads(data)) for _, type_, data, *_ in rows]
 
 
 async def start(hand: ByHand, task_id: str = "app_test_run", **order: Any) -> str:
@@ -222,6 +207,7 @@ async def test_each_way_of_ending_writes_one_event(hand: ByHand, way: Way) -> No
              JOIN execution_details d ON d.execution_pk = e.pk WHERE e.id = :id""",
         id=execution,
     )
+    shown = await hand.world.database.read(execution_queries.find, Scope(WORKSPACE), execution)
     assert row[0] == status
     assert words is None or words in row[1]
     [(type_, data)] = await published(hand.world, execution)
@@ -236,10 +222,26 @@ async def test_each_way_of_ending_writes_one_event(hand: ByHand, way: Way) -> No
         "status": end.upper(),
         "result": json.loads(row[3]) if end == "success" else None,
         "error": None if end == "success" else row[1],
-        "message": row[1],
+        "message": shown.message,
     }
     if end == "success":
         assert data["result"].items() >= OUTPUT.items()
+
+
+@pytest.mark.parametrize("delivered_last", [False, True])
+async def test_a_success_says_what_its_main_worker_said_last(hand: ByHand, *, delivered_last: bool) -> None:
+    said = 'half "é\\\u0001'
+    execution = await start(hand, workers={1: "{}"})
+    first, second = await hand.claims()
+    items = [{"kind": "n"}] if delivered_last else []
+    await hand.apply(answered(first, is_done=True, message=said, items_to_import=items))
+    await hand.apply(answered(second, is_done=True, message="not the main one"))
+    if delivered_last:
+        await deliver(hand, 200)
+    [(_, data)] = await published(hand.world, execution)
+    assert (data["status"], data["message"], data["error"]) == ("SUCCESS", said, None)
+    shown = await hand.world.database.read(execution_queries.find, Scope(WORKSPACE), execution)
+    assert shown.message == said
 
 
 async def test_each_attempt_has_an_event_of_its_own(hand: ByHand) -> None:
@@ -257,8 +259,7 @@ async def test_the_application_may_be_another_than_the_app(hand: ByHand) -> None
     execution = await start(hand, application='say "é\\')
     await turn(hand, is_done=True)
     [(_, data)] = await published(hand.world, execution)
-    assert data["application"] == 'say "é\\'
-    assert data["result"] is None
+    assert (data["application"], data["result"]) == ('say "é\\', None)
 
 
 async def test_without_its_event_nothing_ends(hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ from orchestrator.store import due_schedules, record_views
 from orchestrator.store.clock import to_micros
 from orchestrator.store.transaction import Transaction
 from tests.engine.history import Past, insert_past
-from tests.engine.test_purging import never, prune
+from tests.engine.test_purging import prune
+from tests.support.fake_app import never
 from tests.support.world import WORKSPACE, World, running_world
 
 MONTH = timedelta(days=30)

@@ -5,12 +5,8 @@ import json
 from orchestrator.domain.outcome import FailureKind, NoResponse, Response
 from orchestrator.service.claim import Claim
 from tests.engine.by_hand import ByHand, answered, reported
-from tests.support.fake_app import Received
+from tests.support.fake_app import never
 from tests.support.world import World, running_world
-
-
-def never(request: Received) -> object:
-    raise AssertionError("nobody calls in this test")
 
 
 async def test_a_stale_answer_in_the_batch_of_the_present_one_gets_no_claim(database_url: str) -> None:

@@ -13,15 +13,11 @@ from orchestrator.store import lookups
 from orchestrator.store.database import Database
 from orchestrator.store.transaction import Transaction
 from tests.engine.by_hand import ByHand
-from tests.support.fake_app import Received
+from tests.support.fake_app import never
 from tests.support.world import WORKSPACE, World, running_world
 
 POLICIES = ("allow", "discard_new", "retry_later", "abort_existing")
 TASKS = [{"id": f"app_test_{policy}", "on_multiple_exec": policy} for policy in POLICIES]
-
-
-def never(request: Received) -> object:
-    raise AssertionError("nobody calls in this test")
 
 
 class Nodes:

@@ -10,7 +10,7 @@ import pytest
 from orchestrator.domain.states import AppStatus
 from orchestrator.service import apps, pull_timers, timers
 from orchestrator.service.nodes import lose_silent
-from orchestrator.service.pull_claims import Wanted, hand_out
+from orchestrator.service.pull_claims import Wanted
 from orchestrator.service.tokens import Scope
 from tests.engine.by_hand import ByHand
 from tests.engine.executors import ALLOW, TASK, Executor, pulled_world, time_passes
@@ -59,7 +59,7 @@ async def test_many_pollers_are_served_in_their_order_in_one_transaction(databas
             Wanted(scope, (TASK, "app_other_run"), 5, "c"),
             Wanted(scope, (TASK,), 1, "d"),
         ]
-        handed_out = await world.database.write(hand_out, world.node.definitions, wanted)
+        handed_out = await executor.hand_out(wanted)
         given = [{task.id for task in tasks} for tasks in handed_out.given]
         assert [len(tasks) for tasks in given] == [2, 1, 1, 0]
         assert given[1] == {theirs}

@@ -8,6 +8,7 @@ import pytest
 from app_sdk.protocol.limits import Limits
 from orchestrator.domain.errors import ClaimRefused, Invalid
 from tests.engine.executors import pulled_world
+from tests.engine.third_party import ThirdParty
 
 
 async def test_a_result_over_its_limit_is_a_failed_attempt_and_closes_the_claim(database_url: str) -> None:
@@ -123,3 +124,22 @@ async def test_steps_may_wait_for_other_workers(database_url: str) -> None:
         assert "worker_results" in joined.turn
         await executor.succeed(joined, {"is_done": True})
         assert await executor.world.status(execution) == "succeeded"
+
+
+async def test_a_step_may_await_a_callback_at_the_url_that_it_came_with(database_url: str) -> None:
+    async with pulled_world(database_url, pull_result="step") as executor:
+        world, third = executor.world, ThirdParty(executor.world)
+        execution = await world.launch()
+        task = await executor.started()
+        assert task.turn is not None
+        url = task.turn["callback_url"]
+        assert url.startswith("http://orchestrator.example/external-events/callback/")
+        await executor.succeed(task, {"await_callback": {"resume": True}})
+        assert await executor.poll() == ()
+        await third.call_back_at(url, output={"rows": 3})
+        again = await executor.started()
+        assert again.turn is not None
+        assert json.loads(orjson.dumps(again.turn["callback"]))["output"] == {"rows": 3}
+        assert again.turn["callback_url"] != url
+        await executor.succeed(again, {"is_done": True})
+        assert await world.status(execution) == "succeeded"

@@ -11,8 +11,9 @@ from orchestrator.domain.states import ExecutionStatus
 from orchestrator.store.dialect import Dialect
 from tests.engine.history import Past, insert_past
 from tests.engine.test_expiring import EVERYTHING
-from tests.engine.test_purging import never, prune, purge, selection
+from tests.engine.test_purging import prune, purge, selection
 from tests.engine.test_sleepers import plan_of, record_statements
+from tests.support.fake_app import never
 from tests.support.world import World, running_world
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]

@@ -12,7 +12,8 @@ from orchestrator.domain.states import ExecutionStatus
 from orchestrator.service import purging
 from tests.engine.held_back import held_back, waits_for_a_lock
 from tests.engine.history import Past, left_behind
-from tests.engine.test_purging import MONTH, added, ids, never, prune, selection, sights, write_past
+from tests.engine.test_purging import MONTH, added, ids, prune, selection, sights, write_past
+from tests.support.fake_app import never
 from tests.support.world import World, running_world
 
 

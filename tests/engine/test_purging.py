@@ -16,16 +16,12 @@ from orchestrator.service import delivering, purging
 from orchestrator.service.purging import Place, Selection, Sight, Tally
 from orchestrator.store.database import Database
 from tests.engine.history import Past, insert_past, left_behind
-from tests.support.fake_app import Received
+from tests.support.fake_app import never
 from tests.support.waiting import eventually
 from tests.support.world import WORKSPACE, World, running_world
 
 MONTH = timedelta(days=30)
 FOREVER = Retention()
-
-
-def never(request: Received) -> object:
-    raise AssertionError("nobody calls in this test")
 
 
 @pytest_asyncio.fixture

@@ -251,7 +251,7 @@ async def test_whatever_bytes_an_error_page_holds_it_is_retried_and_quoted_in_pl
 @pytest.mark.parametrize(
     ("step", "failure", "status", "words"),
     [
-        (hang, "timeout", None, "no complete answer within 1 s"),
+        pytest.param(hang, "timeout", None, "no complete answer within 1 s", marks=pytest.mark.slow),
         (HangUp, "connection_reset", None, "the server closed the connection"),
         (Reply(200, b"x", {"Content-Length": "200000"}), "oversize", 200, "over the limit of 65,536 bytes"),
         (Reply(200, b"x" * 65_537), "oversize", 200, "over the limit of 65,536 bytes"),

@@ -7,10 +7,12 @@ import pytest
 
 from orchestrator.domain.execution import Execution
 from orchestrator.service import nodes, timers
+from orchestrator.service.holding import hold
 from orchestrator.service.nodes import NodeStatus
 from orchestrator.store.nodes import NodeFacts
 from tests.engine.by_hand import ByHand
-from tests.support.fake_app import Received
+from tests.engine.held_back import held_back
+from tests.support.fake_app import never
 from tests.support.waiting import eventually
 from tests.support.world import World, running_world
 
@@ -18,10 +20,6 @@ BATCH = 3
 MANY = 3 * BATCH + 1
 HOUR = timedelta(hours=1)
 OVERLAPPING = {"on_multiple_exec": "allow"}
-
-
-def never(request: Received) -> object:
-    raise AssertionError("nobody calls in this test")
 
 
 @pytest.fixture
@@ -130,3 +128,23 @@ async def test_one_that_cannot_lose_its_call_holds_up_no_other(
         assert len(await ByHand(world, lease=timedelta()).claims()) == 3
         await tick_until_it_rests(world.node.timekeeper.tick, at_most=3)
         assert (await count(world, "ready"), await count(world, "calling")) == (1, 2)
+
+
+@pytest.mark.parametrize("rescue", ["lease", "silence"])
+async def test_one_that_a_stuck_node_has_locked_holds_up_no_other(postgres_url: str, rescue: str) -> None:
+    async with running_world(postgres_url, never, start=False, engine={"node_timeout_secs": 0.5}) as world:
+        gone = NodeFacts("gone:1", "gone", "all", "0.0.1", "http://127.0.0.1:1")
+        await world.database.write(nodes.beat, gone, NodeStatus.LIVE, HOUR)
+        await claimed(world, gone.id, lease=timedelta() if rescue == "lease" else HOUR)
+        locked = min(pk for (pk,) in await world.rows("SELECT pk FROM executions"))
+
+        async def rescued_all_but(left: int) -> bool:
+            await (world.node.timekeeper if rescue == "lease" else world.node.registrar).tick()
+            return await count(world, "calling") == left
+
+        async with (
+            world.another_database() as other,
+            held_back(other, hold, world.node.definitions, {locked}),
+        ):
+            await eventually(lambda: rescued_all_but(1), "the others", patience_secs=5)
+        await eventually(lambda: rescued_all_but(0), "the last one")

@@ -74,6 +74,11 @@ class FakeApp:
         return answer if isinstance(answer, Reply) else Reply(body=answer)
 
 
+def never(request: Received) -> object:
+    """The handler where nobody calls."""
+    raise AssertionError("nobody calls in this test")
+
+
 @asynccontextmanager
 async def running_app(handler: Handler, port: int = 0) -> AsyncIterator[FakeApp]:
     """Serve until the block ends, at a free port unless one is given; connections still open are cut."""

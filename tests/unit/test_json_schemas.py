@@ -13,14 +13,14 @@ from orchestrator.service.json_schemas import check_schema, fault
 @pytest.mark.parametrize(
     ("schema", "field", "words"),
     [
-        ({"pattern": "^(a+)+$"}, "$.s", "pattern is not served"),
-        ({"properties": {"a": {"pattern": "("}}}, "$.s.properties.a", "pattern is not served"),
-        ({"items": [{"patternProperties": {"a": {}}}]}, "$.s.items[0]", "patternProperties is not served"),
+        ({"properties": {"a": {"pattern": "("}}}, "$.s.properties.a.pattern", "no regular expression"),
+        ({"items": [{"patternProperties": {"(": {}}}]}, "$.s.items[0].patternProperties", "no regular expression"),
+        ({"pattern": "a" * 1001}, "$.s.pattern", "1,000 characters"),
         ({"allOf": [{"unevaluatedProperties": False}]}, "$.s.allOf[0]", "unevaluatedProperties is not served"),
         ({"properties": {"a": {"$schema": "x"}}}, "$.s.properties.a", "at the top"),
         ({"$schema": "http://127.0.0.1:1/"}, "$.s.$schema", "draft"),
         ({"$schema": []}, "$.s.$schema", "draft"),
-        ({"type": [{"n": n} for n in range(101)]}, "$.s.type", "a list of more than 100"),
+        ({"type": [{"n": n} for n in range(101)]}, "$.s.type[0]", "no JSON Schema"),
         ({"type": "wish"}, "$.s.type", "no JSON Schema"),
     ],
 )
@@ -36,6 +36,7 @@ def test_what_is_not_served_is_refused_at_the_install(schema: dict[str, Any], fi
         {"properties": {"pattern": {"type": "string"}, "patternProperties": {}}},
         {"default": {"pattern": "x"}, "enum": [{"pattern": "x"}]},
         {"enum": list(range(500))},
+        {"enum": [{"n": n} for n in range(3000)]},
         {"$schema": "http://json-schema.org/draft-07/schema#", "properties": {"a": {"$ref": "#"}}},
     ],
 )
@@ -58,13 +59,55 @@ def test_a_schema_that_goes_in_circles_allows_nothing(schema: dict[str, Any]) ->
     assert "without end" in str(fault(schema, {}))
 
 
-def test_a_reference_brings_in_nothing_that_is_not_served() -> None:
-    hidden = {"additionalProperties": False, "patternProperties": {"^(a+)+$": {}}}
-    schema = {"default": hidden, "$ref": "#/default"}
+def test_a_reference_brings_in_nothing_that_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = {"not": {"unevaluatedItems": True}}
+    schema = {"properties": {"properties": {"properties": hidden["not"]}}, "$ref": "#/properties/properties/properties"}
     check_schema(schema, "$.s")
-    assert "patternProperties is not served" in str(fault(schema, {"a" * 40 + "b": 1}))
-    named = {"$schema": "http://json-schema.org/draft-07/schema#", "default": {"pattern": "a"}, "$ref": "#/default"}
-    assert "pattern is not served" in str(fault(named, "a"))
+    assert "unevaluatedItems is not served" in str(fault(schema, [1]))
+
+
+SLOW = r"(?=(a+))\1*.*.*.*[xy]$"
+HOSTILE = "a" * 800
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"pattern": SLOW}, HOSTILE),
+        ({"patternProperties": {SLOW: {}}}, {HOSTILE: 1}),
+        ({"additionalProperties": False, "patternProperties": {SLOW: {}}}, {HOSTILE: 1}),
+        ({"propertyNames": {"pattern": SLOW}}, {HOSTILE: 1}),
+    ],
+)
+def test_an_expression_that_takes_for_ever_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, schema: dict[str, Any], value: Any
+) -> None:
+    check_schema(schema, "$.s")
+    monkeypatch.setattr(json_schemas, "LONGEST_SECS", 0.05)
+    assert "within 0.05 s" in str(fault(schema, value))
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "words"),
+    [
+        ({"pattern": r"^\p{Lu}\d{2}$"}, "Ä12", None),
+        ({"pattern": "^a"}, "ba", "$: 'ba' does not match '^a'"),
+        ({"pattern": "^a"}, 5, None),
+        ({"patternProperties": {"^n_": {"type": "integer"}}}, {"n_a": 1, "b": "x"}, None),
+        ({"patternProperties": {"^n_": {"type": "integer"}}}, {"n_a": "x"}, "$.n_a: 'x' is not of type 'integer'"),
+        (
+            {"properties": {"a": {}}, "patternProperties": {"^n_": {}}, "additionalProperties": False},
+            {"a": 1, "n_a": 1},
+            None,
+        ),
+        ({"properties": {"a": {}}, "additionalProperties": False}, {"b": 1}, "$: there is no such property: 'b'"),
+        ({"additionalProperties": {"type": "null"}}, {"b": 1}, "$.b: 1 is not of type 'null'"),
+        ({"additionalProperties": True}, {"b": 1}, None),
+    ],
+)
+def test_expressions_and_further_properties(schema: dict[str, Any], value: Any, words: str | None) -> None:
+    check_schema(schema, "$.s")
+    assert fault(schema, value) == words
 
 
 @pytest.mark.parametrize(

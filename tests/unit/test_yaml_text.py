@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app_sdk.protocol.strict_json import JsonError
+from app_sdk.protocol.strict_json import JsonError, JsonValue
 from orchestrator.api import yaml_text
 
 SCALARS = (
@@ -37,7 +37,7 @@ WORD_LIKE = st.sampled_from(
 
 @given(st.lists(NUMBER_LIKE | WORD_LIKE | st.text("%\n a", max_size=8), min_size=1, max_size=3))
 def test_a_text_comes_back_as_the_same_text(texts: list[str]) -> None:
-    values: list[Any] = [texts[0], texts, dict.fromkeys(texts, texts[0])]
+    values: list[JsonValue] = [texts[0], list(texts), dict.fromkeys(texts, texts[0])]
     for value in values:
         assert yaml_text.loads(yaml_text.dumps(value)) == value
 

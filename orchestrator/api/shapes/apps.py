@@ -40,6 +40,28 @@ class ManifestChange(Asked):
     manifest: dict[str, Any]
 
 
+class Registration(Asked):
+    """Tasks of the transport pull, as entries of a manifest."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"tasks": [{"id": "app_crm_enrich", "name": "Enrich", "transport": "pull", "aliases": ["crm.enrich"]}]}
+            ]
+        }
+    )
+
+    tasks: list[dict[str, Any]] = Field(max_length=1000)
+
+
+class Registered(Shown):
+    """The tasks that the app has now."""
+
+    app_id: str
+    task_ids: list[str]
+    changed: bool = Field(description="Whether this has added some, or brought them up to date.")
+
+
 class Stop(Asked):
     """Why an app is stopped."""
 

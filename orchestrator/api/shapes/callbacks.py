@@ -56,20 +56,28 @@ class SubtextChange(Asked):
     subtext: str
 
 
-class EventWorkflowTask(Shown):
-    """A worker, as those see it who call back."""
+class CalledBackTask(Shown):
+    """A worker, as much as those may see of it who only have its callback URL."""
 
     id: str = Field(description="The execution's id; `:<worker id>` follows for another worker than 0.")
     status: Literal["PENDING", "ACTIVE", "AWAITING", "COMPLETE", "FAILED"]
+
+
+class EventWorkflowTask(CalledBackTask):
+    """A worker, as those see it who call back with a token."""
+
     subtext: str | None
     output: JsonObject | None
 
 
 def task(view: TaskView) -> dict[str, Any]:
     """A worker in the words of VibeIQ."""
+    return {**called_back(view), "subtext": view.subtext, "output": raw(view.output)}
+
+
+def called_back(view: TaskView) -> dict[str, Any]:
+    """The part of it that tells nothing of what was done before."""
     return {
         "id": f"{view.execution_id}:{view.worker_id}" if view.worker_id else view.execution_id,
         "status": task_status(view),
-        "subtext": view.subtext,
-        "output": raw(view.output),
     }

@@ -34,6 +34,7 @@ _EXAMPLE: dict[str, Any] = {
     "ended_at": None,
     "launched_by": {"token": "tok_0f", "name": "first admin"},
     "undelivered_batches": 0,
+    "application": "app_catalog",
     "input": {"pages": 12},
     "output": None,
     "resumed_from": None,
@@ -86,6 +87,7 @@ class Execution(Shown):
     ended_at: Time | None
     launched_by: JsonObject | None
     undelivered_batches: int
+    application: str = Field(description="Who it was launched for; its app, if nobody else.")
     input: JsonObject
     output: JsonObject | None
     resumed_from: ResumedFrom | None
@@ -183,6 +185,7 @@ def execution(view: ExecutionView) -> dict[str, Any]:
         "ended_at": maybe_instant(view.ended_at),
         "launched_by": raw(view.launched_by),
         "undelivered_batches": view.undelivered_batches,
+        "application": view.application,
         "input": raw(view.input),
         "output": raw(view.output),
         "resumed_from": raw(view.resumed_from),

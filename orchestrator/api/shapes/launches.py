@@ -28,6 +28,9 @@ class Run(Asked):
     multiple_exec_key: str | None = Field(default=None, description="The overlap policy holds among equal keys.")
     run_at: Instant | None = Field(default=None, description="It stays pending until then.")
     name: str | None = None
+    application: str | None = Field(
+        default=None, min_length=1, max_length=255, description="Who it is for, as its events tell; else the app."
+    )
 
     def request(self, task: str) -> LaunchRequest:
         """The use case's own form of it."""
@@ -39,6 +42,7 @@ class Run(Asked):
             multiple_exec_key=self.multiple_exec_key,
             run_at=self.run_at,
             name=self.name,
+            application=self.application,
         )
 
 

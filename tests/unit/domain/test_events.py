@@ -46,7 +46,7 @@ def test_a_key_is_short_and_plain_whatever_the_name(name: str, status: Execution
 def test_the_parts_make_a_json_object(id_: str, attempt: int, name: str, message: str | None, ended: bool) -> None:
     status = ExecutionStatus.SUCCEEDED if ended else ExecutionStatus.FAILED
     data = data_of(id_, attempt, name, status, message)
-    whole = json.loads(f'{data.before_application}"app"{data.before_result}{{"n":1}}{data.after_result}')
+    whole = json.loads(f'{data.before_application}"app"{data.before_result}{{"n":1}}{data.before_message}"said"}}')
     assert whole == {
         "id": id_,
         "attempt": attempt,
@@ -55,7 +55,7 @@ def test_the_parts_make_a_json_object(id_: str, attempt: int, name: str, message
         "status": "SUCCESS" if ended else "FAILURE",
         "result": {"n": 1},
         "error": None if ended else message,
-        "message": message,
+        "message": "said",
     }
 
 

@@ -1,0 +1,1 @@
+"""A package of Python tasks, as an application would have it."""
