@@ -96,7 +96,7 @@ async def success(call: Call) -> dict[str, Any]:
 
 async def fail(call: Call) -> dict[str, Any]:
     asked = call.read(shapes.Fail)
-    return await _settled(call, asked, Failure(asked.said))
+    return await _settled(call, asked, pull_reports.failed(asked.said))
 
 
 async def create_and_execute(call: Call) -> dict[str, Any]:
@@ -132,7 +132,7 @@ async def status(call: Call) -> dict[str, Any]:
         if asked.include_settings:
             shown["settings"] = shapes.settings(task)
         if asked.include_log:
-            shown["log"] = shapes.log(task, pull_queries.logged(tx, scope, task))
+            shown["log"] = shapes.log(task, pull_queries.logged(tx, task))
         return shown
 
     return await context.database.read(look)
