@@ -10,6 +10,7 @@ from orchestrator.api.addresses import EXECUTION, EXECUTION_THEN
 from orchestrator.api.answers import json_answer, listing
 from orchestrator.api.context import ApiContext
 from orchestrator.api.deps import Authenticated, Changing, Context, Paging, Posting
+from orchestrator.api.fitting import fitted
 from orchestrator.api.routes import guarded_router
 from orchestrator.api.shapes import executions as shapes
 from orchestrator.api.shapes import launches, records
@@ -41,7 +42,7 @@ def _query(
 @router.post("/v1/executions", status_code=201, response_model=shapes.Execution)
 async def launch_execution(body: launches.Launch, context: Context, caller: Authenticated, write: Posting) -> Response:
     """Launch a task. 409 `already-running` names the execution that the overlap policy finds in the way."""
-    checked = orders.check(body.request(body.task_id), context.limits)
+    checked = await fitted(context, caller, orders.check(body.request(body.task_id), context.limits))
 
     def work(tx: Transaction) -> Reply:
         return _launched(tx, context, caller, orders.order(tx, caller, checked))

@@ -31,7 +31,7 @@ from orchestrator.api.errors import (
 from orchestrator.api.roles import may
 from orchestrator.api.routes import Handler, StrictRoute
 from orchestrator.api.rpc_methods import METHODS, Call
-from orchestrator.domain.errors import ClaimRefused, Forbidden, TooLarge, Unauthenticated
+from orchestrator.domain.errors import ClaimRefused, DatabaseUnavailable, Forbidden, TooLarge, Unauthenticated
 from orchestrator.service import pull_queries, tokens
 from orchestrator.service.pull_queries import PullQuery
 from orchestrator.service.tokens import Caller
@@ -43,6 +43,11 @@ _YAML_TYPES = frozenset({YAML, "application/yaml", "application/x-yaml", "text/x
 _LARGE_BYTES = 64 * 1024
 # To read it takes a hundred times as long as JSON.
 MOST_YAML_BYTES = 1024 * 1024
+MOST_IN_AN_ANSWER_BYTES = 16 * 1024 * 1024
+"""After that, a batch reads nothing more."""
+PAUSE_WITHOUT_DATABASE_SECS = 1.0
+_READING = frozenset({"awf.task/list", "awf.task/status"})
+_POLLING = frozenset({"awf.task/poll", "awf.task/long-poll"})
 
 
 class RpcRoute(StrictRoute):
@@ -62,8 +67,13 @@ class RpcRoute(StrictRoute):
         return handle_in_words
 
     async def admit(self, request: Request) -> None:
-        """Raises Unauthenticated."""
-        request.state.caller = await _authenticate(request)
+        """Raises Unauthenticated. While the database is away nobody is known, and polls alone are answered."""
+        try:
+            request.state.caller = await _authenticate(request)
+        except DatabaseUnavailable as error:
+            if int(request.headers.get("content-length") or _LARGE_BYTES) >= _LARGE_BYTES:
+                raise
+            request.state.caller = error
 
 
 router = APIRouter(route_class=RpcRoute, include_in_schema=False)
@@ -78,7 +88,12 @@ async def call_methods(request: Request) -> Response:
         return await _answer(request, await _call(request, asked, waits=True))
     if len(asked) > MOST_IN_A_BATCH:
         raise InvalidParams(f"a batch has at most {MOST_IN_A_BATCH} calls")
-    return await _answer(request, [await _in_batch(request, one) for one in asked])
+    answers: list[dict[str, Any]] = []
+    size = 0
+    for one in asked:
+        answers.append(await _in_batch(request, one, is_full=size > MOST_IN_AN_ANSWER_BYTES))
+        size += len(orjson.dumps(answers[-1], default=str))
+    return await _answer(request, answers)
 
 
 @router.get("/AidboxTask")
@@ -92,8 +107,10 @@ async def count_tasks(request: Request) -> Response:
     return await _answer(request, found)
 
 
-async def _in_batch(request: Request, asked: JsonValue) -> dict[str, Any]:
+async def _in_batch(request: Request, asked: JsonValue, *, is_full: bool) -> dict[str, Any]:
     try:
+        if is_full and isinstance(asked, dict) and asked.get("method") in _READING:
+            raise TooLarge("the answer to this batch is large already; ask again without it")
         return await _call(request, asked, waits=False)
     except Exception as error:
         if kind_of(error) is INTERNAL:
@@ -113,6 +130,10 @@ async def _call(request: Request, asked: JsonValue, *, waits: bool) -> dict[str,
         raise NotServed(f"{name} is not served: there are tasks here, and no workflows")
     if name not in METHODS:
         raise UnknownMethod(f"there is no method {name[:100]}")
+    if isinstance(request.state.caller, DatabaseUnavailable) and name in _POLLING:
+        # Executors die of a poll that fails. They would ask again at once.
+        await asyncio.sleep(PAUSE_WITHOUT_DATABASE_SECS if waits else 0)
+        return {"result": {"resources": []}}
     caller = _caller(request)
     _check_role(caller, name)
     call = Call(_context(request), caller, params or {}, waits, _hang_up(request))
@@ -225,7 +246,9 @@ def _told(error: Exception) -> dict[str, Any]:
 
 
 def _caller(request: Request) -> Caller:
-    caller: Caller = request.state.caller
+    caller: Caller | DatabaseUnavailable = request.state.caller
+    if isinstance(caller, DatabaseUnavailable):
+        raise caller
     return caller
 
 

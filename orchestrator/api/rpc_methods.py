@@ -13,6 +13,7 @@ from app_sdk.protocol.json_path import json_path
 from orchestrator.api.answers import instant
 from orchestrator.api.context import ApiContext
 from orchestrator.api.errors import InvalidParams, ResultRefused
+from orchestrator.api.fitting import fitted
 from orchestrator.api.shapes import pull as shapes
 from orchestrator.domain.errors import Invalid
 from orchestrator.service import launching, orders, pull_queries, pull_reports, pull_tasks
@@ -95,7 +96,7 @@ async def success(call: Call) -> dict[str, Any]:
 
 async def fail(call: Call) -> dict[str, Any]:
     asked = call.read(shapes.Fail)
-    return await _settled(call, asked, Failure(asked.said))
+    return await _settled(call, asked, pull_reports.failed(asked.said))
 
 
 async def create_and_execute(call: Call) -> dict[str, Any]:
@@ -103,7 +104,7 @@ async def create_and_execute(call: Call) -> dict[str, Any]:
     request = LaunchRequest(
         task=asked.definition, input=asked.params, id=asked.id, run_at=asked.execute_at, name=asked.label
     )
-    checked = orders.check(request, context.limits)
+    checked = await fitted(context, caller, orders.check(request, context.limits))
 
     def create(tx: Transaction) -> PullTask:
         order = orders.order(tx, caller, checked)
@@ -131,7 +132,7 @@ async def status(call: Call) -> dict[str, Any]:
         if asked.include_settings:
             shown["settings"] = shapes.settings(task)
         if asked.include_log:
-            shown["log"] = shapes.log(task, pull_queries.logged(tx, scope, task))
+            shown["log"] = shapes.log(task, pull_queries.logged(tx, task))
         return shown
 
     return await context.database.read(look)

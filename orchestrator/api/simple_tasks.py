@@ -8,6 +8,7 @@ from orchestrator.api.answers import json_answer
 from orchestrator.api.context import ApiContext
 from orchestrator.api.deps import Authenticated, Context, Posting
 from orchestrator.api.errors import said_of
+from orchestrator.api.fitting import fitted
 from orchestrator.api.routes import SCHEME, GuardedRoute, Handler
 from orchestrator.api.shapes import simple_tasks as shapes
 from orchestrator.domain.errors import Conflict, Invalid, NotFound, TooLarge
@@ -73,7 +74,7 @@ async def create_simple_task(request: Request, context: Context, caller: Authent
         return json_answer({"status": "error", "message": said, "missing": missing}, 400)
     if not isinstance(asked["type"], str):
         raise UnknownType("a type is a text: the id or an alias of a task")
-    wanted = simple_tasks.checked(asked["type"], asked["data"], context.limits)
+    wanted = await fitted(context, caller, simple_tasks.checked(asked["type"], asked["data"], context.limits))
     created: list[int] = []
 
     def work(tx: Transaction) -> Reply:

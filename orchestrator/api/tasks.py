@@ -8,6 +8,7 @@ from orchestrator.api.addresses import TASK, TASK_THEN
 from orchestrator.api.answers import json_answer, listing
 from orchestrator.api.context import ApiContext
 from orchestrator.api.deps import Authenticated, Changing, Context, Paging, Posting
+from orchestrator.api.fitting import fitted
 from orchestrator.api.routes import guarded_router
 from orchestrator.api.shapes import apps as shapes
 from orchestrator.api.shapes import executions, launches, records
@@ -70,7 +71,8 @@ async def run_task(
     body: launches.Run | None = None,
 ) -> Response:
     """Launch a task of this app: as `POST /v1/executions`."""
-    checked = orders.check((body or launches.Run()).request(task_id), context.limits)
+    asked = (body or launches.Run()).request(task_id)
+    checked = await fitted(context, caller, orders.check(asked, context.limits))
 
     def work(tx: Transaction) -> Reply:
         app_queries.task(tx, context.definitions, caller.scope, app_id, task_id)

@@ -115,6 +115,22 @@ class Pollers(Loop):
             # Executors die of a poll that fails. What may have been claimed goes back by itself, not being started.
             self._log.warning("nothing was handed out: the database is away", error=error.message)
             return HandedOut(((),) * len(served), None)
+        except Exception as error:  # noqa: BLE001 - logged; each poll's own transaction then tells whose fault it is
+            self._log.warning("polls are answered one by one", error=repr(error))
+            return HandedOut(tuple([await self._hand_out_to(poller) for poller in served]), None)
+
+    async def _hand_out_to(self, poller: _Poller) -> Tasks:
+        """For one poller, whose fault must not keep the others waiting."""
+        try:
+            handed_out = await self._database.write(hand_out, self._definitions, self._callbacks, [poller.wanted])
+        except DatabaseUnavailable:
+            return ()
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            self._log.error(
+                "a poll cannot be answered", tasks=poller.wanted.definitions, error=repr(error), exc_info=True
+            )
+            return ()
+        return handed_out.given[0]
 
     def _answer(self, served: Sequence[_Poller], handed_out: HandedOut) -> None:
         now = asyncio.get_running_loop().time()

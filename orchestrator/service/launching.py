@@ -27,12 +27,21 @@ NewId = Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
+class Fit:
+    """How an input was held against the `input_schema` of this version; `problem`: why it does not fit."""
+
+    version_pk: int
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchOrder:
     """What to launch. States are JSON texts, `workers` those of other workers than 0; `input` never changes later.
 
     One that goes on from a call of another execution has its `beginning`, and tells where it comes from. Its event
     calls the `application` by its app's id, unless it names another. `max_retries` counts instead of the task's own.
-    A simple task is `launched_as` what it was asked for, and belongs to `owner_id`.
+    A simple task is `launched_as` what it was asked for, and belongs to `owner_id`. `fit`: what was found out about the
+    input before, which may take long.
     """
 
     workspace_id: str
@@ -52,6 +61,7 @@ class LaunchOrder:
     max_retries: int | None = None
     launched_as: str | None = None
     owner_id: int | None = None
+    fit: Fit | None = None
 
     @property
     def seeds(self) -> Mapping[int, Seed]:
@@ -67,6 +77,12 @@ class Launched:
     pk: int
     id: str
     is_started: bool
+
+
+def fit(version_pk: int, definition: TaskDefinition, input_: str) -> Fit:
+    """Hold an input against its schema; touches nothing."""
+    schema = definition.manifest.input_schema
+    return Fit(version_pk, None if schema is None else json_schemas.fault(schema, as_object(input_)))
 
 
 def launch(tx: Transaction, definitions: Definitions, order: LaunchOrder, new_id: NewId) -> Launched:
@@ -208,10 +224,11 @@ def _check_id(tx: Transaction, order: LaunchOrder) -> None:
 
 
 def _check_input(definition: TaskDefinition, order: LaunchOrder) -> None:
-    schema = definition.manifest.input_schema
-    problem = None if schema is None else json_schemas.fault(schema, as_object(order.input))
-    if problem is not None:
-        raise Invalid(f"the input does not fit the task's input_schema: {problem}", field="$.state")
+    found = order.fit
+    if found is None or found.version_pk != order.version_pk:
+        found = fit(order.version_pk, definition, order.input)
+    if found.problem is not None:
+        raise Invalid(f"the input does not fit the task's input_schema: {found.problem}", field="$.state")
 
 
 def _id_taken(execution_id: str) -> Conflict:

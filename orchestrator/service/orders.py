@@ -9,7 +9,8 @@ from app_sdk.protocol.limits import Limits
 from app_sdk.protocol.strict_json import JsonError, JsonValue
 from orchestrator.domain.errors import Conflict, Invalid, NotFound, TooLarge
 from orchestrator.domain.states import AppStatus
-from orchestrator.service.launching import LaunchOrder
+from orchestrator.service.definitions import Definitions, TaskDefinition
+from orchestrator.service.launching import Fit, LaunchOrder
 from orchestrator.service.tokens import Caller
 from orchestrator.store import lookups
 from orchestrator.store.lookups import TaskKey
@@ -34,11 +35,15 @@ class LaunchRequest:
 
 @dataclass(frozen=True, slots=True)
 class CheckedLaunch:
-    """A request that is sound in itself, its states as JSON texts; whether the task exists is open."""
+    """A request that is sound in itself, its states as JSON texts; whether the task exists is open.
+
+    `fit`: how its input was held against the task's schema, where it was.
+    """
 
     request: LaunchRequest
     input: str
     workers: dict[int, str]
+    fit: Fit | None = None
 
 
 def check(request: LaunchRequest, limits: Limits) -> CheckedLaunch:
@@ -59,6 +64,17 @@ def check(request: LaunchRequest, limits: Limits) -> CheckedLaunch:
     return CheckedLaunch(request, _state(request.input, "$.state", limits), workers)
 
 
+def present_version(
+    tx: Transaction, definitions: Definitions, caller: Caller, checked: CheckedLaunch
+) -> tuple[int, TaskDefinition] | None:
+    """The version of the task that would be launched now, if its input has a schema to fit."""
+    task = lookups.task_key(tx, caller.workspace_id, checked.request.task)
+    if task is None or caller.scope.app_pk not in (None, task.app_pk):
+        return None
+    definition = definitions.read(tx, {task.version_pk})[task.version_pk]
+    return None if definition.manifest.input_schema is None else (task.version_pk, definition)
+
+
 def order(tx: Transaction, caller: Caller, checked: CheckedLaunch) -> LaunchOrder:
     """Find the task within what the caller can see. Raises NotFound; Conflict if its app is not active."""
     request = checked.request
@@ -75,6 +91,7 @@ def order(tx: Transaction, caller: Caller, checked: CheckedLaunch) -> LaunchOrde
         run_at=request.run_at,
         name=request.name,
         application=request.application,
+        fit=checked.fit,
         launched_by=strict_json.dumps({"token": caller.token_id, "name": caller.name}).decode(),
     )
 

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 
 from orchestrator.domain.errors import ClaimRefused, Conflict, Invalid
 from orchestrator.domain.pulling import Reason
-from orchestrator.service import ending, execution_queries, pull_tasks
+from orchestrator.service import ending, pull_tasks
 from orchestrator.service.definitions import Definitions
-from orchestrator.service.paging import Page
 from orchestrator.service.pull_tasks import PullTask
 from orchestrator.service.tokens import Caller, Scope
 from orchestrator.store import pull_views, pulling, record_views
 from orchestrator.store.clock import to_micros
-from orchestrator.store.pull_views import PullFilter
+from orchestrator.store.pull_views import Most, PullFilter
 from orchestrator.store.record_views import CallView, LogView
 from orchestrator.store.transaction import Transaction
 
 MOST_LISTED = 1000
+MOST_LISTED_BYTES = 16 * 1024 * 1024
 _MOST_LOGGED = 500
 
 
@@ -42,9 +42,9 @@ class Logged:
 def listed(
     tx: Transaction, definitions: Definitions, scope: Scope, query: PullQuery, order: tuple[str, bool]
 ) -> list[PullTask]:
-    """At most MOST_LISTED, by `createdAt` or `lastUpdated`; the flag: the latest first."""
+    """The first of them, by `createdAt` or `lastUpdated` (the flag: the latest first), as many as fit into a list."""
     wanted, now = _filter(tx, scope, query), to_micros(tx.now())
-    rows = pull_views.listed(tx, scope.workspace_id, wanted, order, now, MOST_LISTED)
+    rows = pull_views.listed(tx, scope.workspace_id, wanted, order, now, Most(MOST_LISTED, MOST_LISTED_BYTES))
     known = definitions.read(tx, {row.version_pk for row in rows})
     return [PullTask(row, known[row.version_pk]) for row in rows]
 
@@ -53,12 +53,11 @@ def count(tx: Transaction, scope: Scope, query: PullQuery) -> int:
     return pull_views.count(tx, scope.workspace_id, _filter(tx, scope, query), to_micros(tx.now()))
 
 
-def logged(tx: Transaction, scope: Scope, task: PullTask) -> Logged:
-    """The latest of it, newest first."""
-    page, worker_id = Page(_MOST_LOGGED), task.row.worker_id
-    calls = execution_queries.calls(tx, scope, task.row.execution_id, worker_id, page).entries
-    lines = record_views.logs(tx, task.row.execution_pk, None, _MOST_LOGGED)
-    return Logged(calls, [line for line in lines if line.worker_id == worker_id])
+def logged(tx: Transaction, task: PullTask) -> Logged:
+    """The latest of it, newest first, without the answers."""
+    pk, worker_id = task.row.execution_pk, task.row.worker_id
+    calls = record_views.calls(tx, pk, worker_id, None, _MOST_LOGGED, with_answers=False)
+    return Logged(calls, record_views.logs(tx, pk, None, _MOST_LOGGED, worker_id))
 
 
 def cancel(tx: Transaction, definitions: Definitions, caller: Caller, task_id: str) -> PullTask:

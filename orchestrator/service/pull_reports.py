@@ -30,7 +30,10 @@ from orchestrator.store import executions, pulling, records
 from orchestrator.store.clock import to_micros
 from orchestrator.store.transaction import Transaction
 
+MOST_ERROR_BYTES = 64 * 1024
+
 _DEPTH = MAX_DEPTH + ENVELOPE_DEPTH
+_SHOWN_CHARS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,16 @@ def checked(definition: TaskDefinition, result: JsonValue, limits: Limits) -> Su
     schema = definition.manifest.result_schema
     problem = None if schema is None else json_schemas.fault(schema, result)
     return Success(result, problem and f"the result does not fit the task's result_schema: {problem}")
+
+
+def failed(error: JsonValue) -> Failure:
+    """What an executor has failed with; of a very long error, how it begins."""
+    try:
+        size = len(dumps(error, max_depth=_DEPTH))
+    except JsonError:
+        # It is refused when it is told.
+        return Failure(error)
+    return Failure(error if size <= MOST_ERROR_BYTES else {"message": _words(error)[:_SHOWN_CHARS], "truncated": True})
 
 
 def start(tx: Transaction, definitions: Definitions, named: NamedClaim) -> PullTask:

@@ -62,7 +62,7 @@ class PullTask:
 
     @property
     def params(self) -> str:
-        """What it has to work on, as JSON text: the input, for other workers than 0 what they were started with."""
+        """What it has to work on, as JSON text: the input, for other workers than 0 their state as it is now."""
         return self.row.input if self.row.worker_id == 0 else self.row.state
 
     @property
@@ -71,22 +71,27 @@ class PullTask:
         row = self.row
         if row.status == "in-progress":
             return row.retry_count + 1
-        if row.outcome == "succeeded" and row.last_retry_count is not None:
+        # Once a result has come, the count begins anew: for the next step, if there is one.
+        is_over = row.is_parked or row.outcome in ("succeeded", "failed")
+        if is_over and row.last_outcome == "applied" and row.last_retry_count is not None:
             return row.last_retry_count + 1
         return row.retry_count or None
 
     @property
     def execute_at(self) -> int | None:
         """When it becomes ready, in microseconds, where that is known."""
-        if self.row.status != "waiting":
+        if self.row.status != "waiting" or self.row.is_parked:
             return self.row.run_at
         return self.row.due_at if self.row.due_at is not None else self.row.run_at
 
     @property
     def result(self) -> Any:
-        """What its executor succeeded with, as it was sent."""
-        said = self._said("succeeded")
-        return said.get("result", said.get("output"))
+        """What its executor succeeded with, as it was sent; with what it was called back with, if it awaited that."""
+        said, told = self._said("succeeded"), as_object(self.row.last_callback).get("output")
+        own = said.get("result", said.get("output"))
+        if not isinstance(told, dict):
+            return own
+        return {**(said.get("output") or {}), **told}
 
     @property
     def error(self) -> Any:
@@ -151,7 +156,9 @@ def as_it_was(task: PullTask, token: int) -> PullTask:
     """The task as the end of a claim left it, which was followed by others."""
     if task.row.token == token:
         return task
-    waited = replace(task.row, status="waiting", outcome=None, due_at=None, last_token=token, token=token)
+    waited = replace(
+        task.row, status="waiting", outcome=None, due_at=None, is_parked=False, last_token=token, token=token
+    )
     return replace(task, row=waited)
 
 

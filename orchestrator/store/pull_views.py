@@ -31,21 +31,31 @@ _FROM = """
             SELECT max(token) FROM calls
              WHERE execution_pk = w.execution_pk AND worker_id = w.worker_id
                AND outcome IN ('applied', 'failed', 'lost'))
+  LEFT JOIN callbacks b ON b.execution_pk = c.execution_pk AND b.worker_id = c.worker_id AND b.step = c.step
+            AND c.outcome = 'applied' AND b.fate = 'applied'
  WHERE """
 _VIEW = f"""
 SELECT e.pk, e.uid, e.id, e.number, e.task_pk, e.version_pk, t.id, d.name, d.input, e.message, e.created_at, e.run_at,
        w.worker_id, w.token, w.retry_count, w.due_at, w.lease_until, w.node, s.state,
        {_STATUS} AS shown_status, {_OUTCOME} AS shown_outcome, {_UPDATED} AS updated_at,
        c.token, c.outcome, c.failure, c.message, c.retry_count,
-       CASE WHEN w.status IN ('done', 'failed') THEN c.answer END
+       CASE WHEN w.status IN ('done', 'failed') THEN c.answer END,
+       CASE WHEN w.status = 'done' THEN b.body END, w.status = 'awaiting'
 {_FROM}"""
 _COUNT = f"SELECT count(*) {_FROM}"
+_SIZES = f"""
+SELECT w.execution_pk, w.worker_id, length(d.input) + length(s.state) + coalesce(length(c.answer), 0),
+       {_UPDATED} AS updated_at
+{_FROM}"""
 _ORDERS = {"createdAt": "e.pk", "lastUpdated": "updated_at"}
 
 
 @dataclass(frozen=True, slots=True)
 class PullTaskRow:
-    """A worker as a pull task. JSON as text, times in microseconds; the `last_` fields are of its last claim."""
+    """A worker as a pull task. JSON as text, times in microseconds; the `last_` fields are of its last claim.
+
+    `last_callback` is what its await was called back with. `is_parked`: it awaits that still; due at its timeout.
+    """
 
     execution_pk: int
     uid: str
@@ -75,6 +85,16 @@ class PullTaskRow:
     last_message: str | None
     last_retry_count: int | None
     last_answer: str | None
+    last_callback: str | None
+    is_parked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Most:
+    """How much a list may be: rows, and characters of what they hold; one row it is in any case."""
+
+    rows: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +117,27 @@ def of_executions(tx: Transaction, pks: Iterable[int], now: int) -> dict[tuple[i
 
 
 def listed(
-    tx: Transaction, workspace_id: str, wanted: PullFilter, order: tuple[str, bool], now: int, limit: int
+    tx: Transaction, workspace_id: str, wanted: PullFilter, order: tuple[str, bool], now: int, most: Most
 ) -> list[PullTaskRow]:
-    """Pull tasks in an order: by `createdAt` or `lastUpdated`, and whether the latest come first."""
+    """The first pull tasks in an order: by `createdAt` or `lastUpdated`, and whether the latest come first."""
     conditions, parameters = _conditions(workspace_id, wanted, now)
     by, is_descending = order
     direction = "DESC" if is_descending else "ASC"
-    sql = f"{_VIEW}{conditions} ORDER BY {_ORDERS[by]} {direction}, e.pk {direction}, w.worker_id LIMIT :limit"
-    return [PullTaskRow(*row) for row in tx.rows(sql, **parameters, limit=limit)]
+    sql = f"{_SIZES}{conditions} ORDER BY {_ORDERS[by]} {direction}, e.pk {direction}, w.worker_id LIMIT :limit"
+    places: list[tuple[int, int]] = []
+    size = 0
+    for pk, worker_id, length, _ in tx.rows(sql, **parameters, limit=most.rows):
+        size += length
+        if places and size > most.size:
+            break
+        places.append((pk, worker_id))
+    pks = sorted({pk for pk, _ in places})
+    rows = [
+        PullTaskRow(*row) for row in tx.rows(f"{_VIEW}{conditions} AND w.execution_pk IN :pks", **parameters, pks=pks)
+    ]
+    found = {(row.execution_pk, row.worker_id): row for row in rows}
+    # What has changed since is not wanted any more.
+    return [found[place] for place in places if place in found]
 
 
 def count(tx: Transaction, workspace_id: str, wanted: PullFilter, now: int) -> int:

@@ -6,7 +6,7 @@ from orchestrator.store.transaction import Transaction
 
 _CALLS = """
 SELECT worker_id, step, token, attempt, retry_count, outcome, failure, http_status, message, notes, spawned,
-       answer, items, node, started_at, ended_at
+       {answer}, items, node, started_at, ended_at
   FROM calls WHERE execution_pk = :pk"""
 _CALLS_ORDER = " ORDER BY ended_at DESC, worker_id DESC, token DESC LIMIT :limit"
 _LOGS = "SELECT pk, worker_id, step, line, logged_at FROM log_lines WHERE execution_pk = :pk"
@@ -69,9 +69,12 @@ class OccurrenceView:
     recorded_at: int
 
 
-def calls(tx: Transaction, pk: int, worker_id: int | None, before: Place | None, limit: int) -> list[CallView]:
+def calls(
+    tx: Transaction, pk: int, worker_id: int | None, before: Place | None, limit: int, *, with_answers: bool = True
+) -> list[CallView]:
     """An execution's calls (of one worker, where one is given), newest first, from the one after `before`."""
-    sql = _CALLS + ("" if worker_id is None else " AND worker_id = :worker_id")
+    sql = _CALLS.format(answer="answer" if with_answers else "NULL")
+    sql += "" if worker_id is None else " AND worker_id = :worker_id"
     ended_at, last_worker, last_token = before or (None, None, None)
     if before is not None:
         sql += " AND (ended_at, worker_id, token) < (:ended_at, :last_worker, :last_token)"
@@ -87,10 +90,12 @@ def calls(tx: Transaction, pk: int, worker_id: int | None, before: Place | None,
     return [CallView(*row) for row in rows]
 
 
-def logs(tx: Transaction, pk: int, before: int | None, limit: int) -> list[LogView]:
-    """An execution's log lines, newest first, from the one after the key `before`."""
-    sql = _LOGS + ("" if before is None else " AND pk < :before") + " ORDER BY pk DESC LIMIT :limit"
-    return [LogView(*row) for row in tx.rows(sql, pk=pk, before=before, limit=limit)]
+def logs(tx: Transaction, pk: int, before: int | None, limit: int, worker_id: int | None = None) -> list[LogView]:
+    """An execution's log lines (of one worker, where one is given), newest first, from the one after `before`."""
+    sql = _LOGS + ("" if before is None else " AND pk < :before")
+    sql += "" if worker_id is None else " AND worker_id = :worker_id"
+    rows = tx.rows(f"{sql} ORDER BY pk DESC LIMIT :limit", pk=pk, before=before, worker_id=worker_id, limit=limit)
+    return [LogView(*row) for row in rows]
 
 
 def occurrences(tx: Transaction, task_pk: int, before: int | None, limit: int) -> list[OccurrenceView]:

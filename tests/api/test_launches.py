@@ -1,9 +1,13 @@
+import threading
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
+from app_sdk.protocol.strict_json import JsonValue
 from orchestrator.api.shapes import executions as shapes
-from tests.api.doors import Api, Json, a_task, accepted, conforms, fields, refused
+from orchestrator.service import json_schemas, launching
+from tests.api.doors import Api, Json, a_manifest, a_task, accepted, conforms, fields, refused
 
 ALLOW = a_task(on_multiple_exec="allow")
 
@@ -137,3 +141,39 @@ async def test_an_input_must_fit_the_tasks_schema(api: Api) -> None:
     refusal = await api.admin.post("/v1/executions", json={"task_id": "app_shop_sync", "state": {}})
     assert fields(refused(refusal, 422, "invalid")) == ["$.state"]
     await api.launch(state={"order": 1})
+
+
+async def test_an_input_is_held_against_its_schema_before_the_transaction_that_launches(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.install("app_shop", a_task(input_schema={"required": ["order"]}, on_multiple_exec="allow"))
+    threads: list[str] = []
+
+    def noted(schema: Json, value: JsonValue) -> str | None:
+        threads.append(threading.current_thread().name)
+        return json_schemas.fault(schema, value)
+
+    monkeypatch.setattr(launching, "json_schemas", SimpleNamespace(fault=noted))
+    state: Json = {"order": 1}
+    await api.launch(state=state)
+    accepted(await api.admin.post("/v1/apps/app_shop/tasks/app_shop_sync/run", json={"state": state}), 201)
+    accepted(await api.admin.post("/v1/tasks", json={"type": "app_shop_sync", "data": state}), 202)
+    call = {"method": "awf.task/create-and-execute", "params": {"definition": "app_shop_sync", "params": state}}
+    accepted(await api.admin.post("/rpc", json=call))
+    assert len(threads) == 4
+    assert all(name.startswith("asyncio_") for name in threads)
+
+
+async def test_a_repeated_launch_is_answered_alike_after_the_schema_has_changed(api: Api) -> None:
+    await api.install("app_shop", a_task())
+    body, headers = {"task_id": "app_shop_sync"}, {"Idempotency-Key": "once"}
+    first = accepted(await api.admin.post("/v1/executions", json=body, headers=headers), 201)
+    manifest = a_manifest("app_shop", a_task(input_schema={"required": ["order"]}))
+    accepted(await api.admin.put("/v1/apps/app_shop", json={"manifest": manifest}))
+    assert accepted(await api.admin.post("/v1/executions", json=body, headers=headers), 201) == first
+
+
+async def test_a_schema_in_circles_refuses_every_launch(api: Api) -> None:
+    await api.install("app_shop", a_task(input_schema={"$ref": "#"}))
+    problem = refused(await api.admin.post("/v1/executions", json={"task_id": "app_shop_sync"}), 422, "invalid")
+    assert "without end" in problem["detail"]

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.service import pull_queries
 from orchestrator.store.transaction import Transaction
 from tests.api.doors import Api, Json, a_task, accepted
 from tests.api.pulling import TASK, an_executor, claim_of, polled, rpc
@@ -63,6 +64,56 @@ async def test_a_thrown_error_that_became_nothing_is_a_failure(api: Api) -> None
     [task] = await polled(client)
     await rpc(client, "start", **claim_of(task))
     assert (await rpc(client, "fail", **claim_of(task), result={}))["resource"]["outcome"] == "failed"
+
+
+async def test_of_a_very_long_error_its_beginning_is_kept(api: Api) -> None:
+    client = await an_executor(api, allowedRetryCount=0)
+    await api.launch(TASK)
+    [task] = await polled(client)
+    await rpc(client, "start", **claim_of(task))
+    said: Json = {"message": "m" * 5000, "trace": "t" * 100_000}
+    failed = (await rpc(client, "fail", **claim_of(task), error=said))["resource"]
+    assert failed["error"] == {"message": "m" * 2000, "truncated": True}
+    assert (await rpc(client, "fail", **claim_of(task), error=said))["resource"] == failed
+
+
+async def test_a_list_has_only_so_much(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pull_queries, "MOST_LISTED_BYTES", 3000)
+    await an_executor(api)
+    ids = [(await api.launch(TASK, state={"text": "x" * 600}))["id"] for _ in range(4)]
+    for order, wanted in (("asc", ids[:2]), ("desc", ids[:1:-1])):
+        found = (await rpc(api.admin, "list", sort={"createdAt": order}))["resources"]
+        assert [task["id"] for task in found] == wanted
+    monkeypatch.setattr(pull_queries, "MOST_LISTED_BYTES", 1)
+    assert len((await rpc(api.admin, "list"))["resources"]) == 1
+
+
+async def test_the_log_of_a_worker_is_its_own(api: Api) -> None:
+    client = await an_executor(api)
+    execution = (await api.launch(TASK, workers=[{"worker_id": 1}]))["id"]
+    first, second = await polled(client, maxBatchSize=2)
+    for task in (first, second):
+        await rpc(client, "start", **claim_of(task))
+        await rpc(client, "notify", **claim_of(task), notification="heartbeat", message=f"of {task['id']}")
+        await rpc(client, "success", **claim_of(task))
+    for id_ in (execution, f"{execution}:1"):
+        log = (await rpc(api.admin, "status", id=id_, **{"include-log?": True}))["log"]
+        assert [entry["action-params"]["message"] for entry in log if entry["action"] == "awf.task/notify"] == [f"of {id_}"], log
+
+
+async def test_a_step_that_awaits_is_waiting_and_its_result_has_the_callbacks_output(api: Api) -> None:
+    client = await an_executor(api, pull_result="step")
+    execution = (await api.launch(TASK))["id"]
+    [task] = await polled(client)
+    await rpc(client, "start", **claim_of(task))
+    step = {"await_callback": {"timeout_in_secs": 600}, "output": {"a": 1, "b": 1}}
+    parked = (await rpc(client, "success", **claim_of(task), result=step))["resource"]
+    assert (parked["status"], parked["retryCount"]) == ("waiting", 1)
+    assert "executeAt" not in parked, "nothing is going to begin then"
+    said = {"taskId": execution, "status": "SUCCESS", "output": {"b": 2}}
+    accepted(await api.admin.post("/external-events/callback", json=said))
+    done = (await rpc(api.admin, "status", id=execution))["resource"]
+    assert (done["status"], done["outcome"], done["result"]) == ("done", "succeeded", {"a": 1, "b": 2})
 
 
 async def test_a_refused_success_then_a_fail_count_once(api: Api) -> None:

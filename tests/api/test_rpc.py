@@ -6,7 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
+from orchestrator.api import rpc as rpc_door
+from orchestrator.domain.errors import DatabaseUnavailable
+from orchestrator.service import tokens
 from orchestrator.service.tokens import Role
+from orchestrator.store.transaction import Transaction
 from tests.api.doors import Api, Json, accepted
 from tests.api.pulling import TASK, an_executor, rpc
 
@@ -124,6 +128,41 @@ async def test_a_batch_is_answered_in_its_order(api: Api) -> None:
         0,
     ]
     assert accepted(await client.post("/rpc", json=[])) == []  # type: ignore[comparison-overlap]
+
+
+async def test_a_batch_reads_only_so_much(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rpc_door, "MOST_IN_AN_ANSWER_BYTES", 1000)
+    client = await an_executor(api)
+    for _ in range(3):
+        await api.launch(TASK, state={"text": "x" * 600})
+    look = {"method": "awf.task/list", "params": {}}
+    take = {"method": "awf.task/poll", "params": {"taskDefinitions": ["shop/send"]}}
+    answers = (await client.post("/rpc", json=[look, look, take])).json()
+    assert len(answers[0]["result"]["resources"]) == 3
+    assert answers[1]["error"]["type"] == "too-large"
+    assert len(answers[2]["result"]["resources"]) == 1, "what changes something is done"
+
+
+async def test_while_the_database_is_away_polls_alone_are_answered(
+    api_on_sqlite: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await an_executor(api_on_sqlite)
+
+    def is_away(tx: Transaction, plain: str) -> None:
+        raise DatabaseUnavailable("gone, says the test")
+
+    monkeypatch.setattr(tokens, "authenticate", is_away)
+    monkeypatch.setattr(rpc_door, "PAUSE_WITHOUT_DATABASE_SECS", 0)
+    for method in ("poll", "long-poll"):
+        assert await rpc(client, method, taskDefinitions=["shop/send"]) == {"resources": []}
+    assert (await rpc(client, "status", 503, id="x"))["type"] == "unavailable"
+    assert (await client.get("/AidboxTask")).status_code == 503
+    large = {"method": "awf.task/poll", "params": {"taskDefinitions": ["x" * 70_000]}}
+    assert (await client.post("/rpc", json=large)).status_code == 503
+    batch: list[Json] = [{"method": "awf.task/poll", "params": {}}, {"method": "awf.task/list"}]
+    first, second = (await client.post("/rpc", json=batch)).json()
+    assert first == {"result": {"resources": []}}
+    assert second["error"]["type"] == "unavailable"
 
 
 def basic(client: str, secret: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Executors that wait at a node: woken, served in their order, given up on, sent away."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -8,11 +9,15 @@ from typing import Any
 import pytest
 
 from orchestrator.domain.errors import DatabaseUnavailable
+from orchestrator.engine import pollers
 from orchestrator.engine.pollers import Pollers
 from orchestrator.runtime.node import Node
 from orchestrator.service import pull_claims
-from orchestrator.service.pull_claims import Wanted
+from orchestrator.service.callback_urls import CallbackUrls
+from orchestrator.service.definitions import Definitions
+from orchestrator.service.pull_claims import HandedOut, Wanted
 from orchestrator.service.pull_tasks import PullTask
+from orchestrator.store.transaction import Transaction
 from tests.engine.executors import ALLOW, EVERYTHING, TASK, Executor, pulled_world
 from tests.support.waiting import eventually
 from tests.support.world import World, running_world
@@ -187,6 +192,26 @@ async def test_while_the_database_is_away_there_is_nothing(sqlite_url: str, monk
         assert await world.node.pollers.poll(wanted(), timedelta()) == ()
         is_away = False
         assert len(await world.node.pollers.poll(wanted(), timedelta())) == 1
+
+
+async def test_one_whose_poll_cannot_be_answered_holds_up_no_other(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hand_out(tx: Transaction, known: Definitions, callbacks: CallbackUrls, asked: Sequence[Wanted]) -> HandedOut:
+        if any(one.executor == "faulty" for one in asked):
+            raise ValueError("a fault, says the test")
+        return pull_claims.hand_out(tx, known, callbacks, asked)
+
+    monkeypatch.setattr(pollers, "hand_out", hand_out)
+    async with running_world(database_url, lambda request: {}, **SELDOM) as world:
+        await world.install(PULL)
+        faulty = asyncio.create_task(world.node.pollers.poll(wanted(executor="faulty"), timedelta(seconds=0.5)))
+        sound = asyncio.create_task(world.node.pollers.poll(wanted(), LONG))
+        await waits(world.node.pollers, 2)
+        execution = await world.launch()
+        [task] = await sound
+        assert task.id == execution
+        assert await faulty == ()
 
 
 async def test_no_connection_is_held_by_those_who_wait(postgres_url: str) -> None:
