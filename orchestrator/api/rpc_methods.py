@@ -171,6 +171,7 @@ async def _polled(call: Call, asked: shapes.Poll, patience: timedelta) -> dict[s
         definitions=tuple(asked.task_definitions or ()),
         places=asked.places,
         executor=asked.executor or call.caller.token_id,
+        token_id=call.caller.token_id,
     )
     tasks = await _unless_gone(call, wanted, patience)
     return {"resources": [shapes.resource(task) for task in tasks]}

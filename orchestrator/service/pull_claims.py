@@ -16,7 +16,7 @@ from orchestrator.service.holding import Held, hold, save
 from orchestrator.service.payloads import exec_worker
 from orchestrator.service.pull_tasks import PullTask, shown_of
 from orchestrator.service.tokens import Scope
-from orchestrator.store import apps, pulling
+from orchestrator.store import apps, pulling, tokens
 from orchestrator.store.clock import from_micros, to_micros
 from orchestrator.store.pulling import TaskRow, Waiting
 from orchestrator.store.transaction import Transaction
@@ -31,13 +31,15 @@ _SPARE_CANDIDATES = 20
 class Wanted:
     """What an executor polls for: steps of the tasks with these ids or aliases, at most `places` of them.
 
-    `executor` is kept with the claim: its own name for itself, else its token's.
+    `executor` is kept with the claim: its own name for itself, else its token's. Nothing is handed out for a token that
+    does not count any more, though it did when the poll began.
     """
 
     scope: Scope
     definitions: tuple[str, ...]
     places: int
     executor: str
+    token_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class _Room:
 def hand_out(tx: Transaction, definitions: Definitions, callbacks: CallbackUrls, wanted: Sequence[Wanted]) -> HandedOut:
     """Claim due steps for those that ask, first come, first served. A name that nobody knows yields nothing."""
     now = tx.now()
-    askers, tasks = _askers(tx, wanted)
+    askers, tasks = _askers(tx, wanted, now)
     most = _limits(tx, definitions, tasks)
     seen = _candidates(tx, _demand(askers), most, now)
     held = hold(tx, definitions, {one.execution_pk for one in seen}, skip_locked=True)
@@ -98,15 +100,19 @@ def hand_out(tx: Transaction, definitions: Definitions, callbacks: CallbackUrls,
     return HandedOut(given, _next_look(tx, tasks, given, now, is_passed_over=is_passed_over))
 
 
-def _askers(tx: Transaction, wanted: Sequence[Wanted]) -> tuple[list[_Asker], list[TaskRow]]:
+def _askers(tx: Transaction, wanted: Sequence[Wanted], now: datetime) -> tuple[list[_Asker], list[TaskRow]]:
     """Those that ask, and the tasks that they may have something of; nothing of a stopped app is handed out."""
     names: dict[str, set[str]] = {}
     for one in wanted:
         asked = names.setdefault(one.scope.workspace_id, set())
         asked.update(one.definitions, one.scope.tasks or ())
+    over = tokens.no_longer_valid(tx, {one.token_id for one in wanted if one.token_id}, to_micros(now))
     known = {workspace: pulling.named(tx, workspace, asked) for workspace, asked in names.items()}
     active = {task.pk: task for task in pulling.tasks(tx, _every_pk(known.values())) if task.is_active}
-    askers = [_Asker(one, _allowed(one, known[one.scope.workspace_id], active)) for one in wanted]
+    askers = [
+        _Asker(one, {} if one.token_id in over else _allowed(one, known[one.scope.workspace_id], active))
+        for one in wanted
+    ]
     return askers, [active[pk] for pk in sorted({pk for asker in askers for pk in asker.names})]
 
 
@@ -142,14 +148,18 @@ def _demand(askers: Sequence[_Asker]) -> dict[int, int]:
 
 def _candidates(tx: Transaction, demand: Mapping[int, int], most: Mapping[int, int], now: datetime) -> list[Waiting]:
     at = to_micros(now)
-    found: list[Waiting] = []
+    found: list[tuple[int, Waiting]] = []
     for pk, places in demand.items():
         enough = places + _SPARE_CANDIDATES
         if pk in most:
-            found += pulling.waiting_by_key(tx, pk, at, enough, most[pk])
+            waiting = pulling.waiting_by_key(tx, pk, at, enough, most[pk])
         else:
-            found += pulling.waiting(tx, pk, at, enough)
-    return sorted(found, key=lambda one: (one.due_at, one.execution_pk, one.worker_id))[: MOST_AT_ONCE * 2]
+            waiting = pulling.waiting(tx, pk, at, enough)
+        found += enumerate(waiting)
+    # As many of each task: the long queue of one, which may be held up, must not hide the others.
+    found.sort(key=lambda one: (one[0], one[1].due_at))
+    kept = [one for _, one in found[: MOST_AT_ONCE * 2]]
+    return sorted(kept, key=lambda one: (one.due_at, one.execution_pk, one.worker_id))
 
 
 def _room(tx: Transaction, held: Collection[Held], most: Mapping[int, int]) -> _Room:

@@ -1,5 +1,6 @@
 """Statements on bearer tokens. Only hashes are kept."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ _TOKENS = """
 SELECT t.pk, t.id, t.workspace_id, t.name, t.role, t.app_pk, a.id, t.created_at, t.expires_at, t.revoked_at,
        a.deleted_at IS NOT NULL, t.tasks, t.owner_id
   FROM tokens t LEFT JOIN apps a ON a.pk = t.app_pk WHERE """
+_OVER = "SELECT id FROM tokens WHERE id IN :ids AND (revoked_at IS NOT NULL OR expires_at <= :now)"
 _REVOKE = "UPDATE tokens SET revoked_at = :now WHERE pk = :pk AND revoked_at IS NULL"
 _LOCK_ADMINS = """
 SELECT pk, expires_at IS NULL FROM tokens
@@ -85,6 +87,11 @@ def by_hash(tx: Transaction, hash_: str) -> TokenView | None:
 def find(tx: Transaction, workspace_id: str, id_: str) -> TokenView | None:
     found = tx.row(_TOKENS + "t.workspace_id = :workspace_id AND t.id = :id", workspace_id=workspace_id, id=id_)
     return None if found is None else _token(found)
+
+
+def no_longer_valid(tx: Transaction, ids: Collection[str], now: int) -> set[str]:
+    """Those of these tokens that were revoked, or have expired."""
+    return {id_ for (id_,) in tx.rows(_OVER, ids=sorted(ids), now=now)} if ids else set()
 
 
 def listed(tx: Transaction, workspace_id: str, before: int | None, limit: int) -> list[TokenView]:

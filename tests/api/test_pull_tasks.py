@@ -98,7 +98,8 @@ async def test_the_log_of_a_worker_is_its_own(api: Api) -> None:
         await rpc(client, "success", **claim_of(task))
     for id_ in (execution, f"{execution}:1"):
         log = (await rpc(api.admin, "status", id=id_, **{"include-log?": True}))["log"]
-        assert [entry["action-params"]["message"] for entry in log if entry["action"] == "awf.task/notify"] == [f"of {id_}"], log
+        said = [entry["action-params"]["message"] for entry in log if entry["action"] == "awf.task/notify"]
+        assert said == [f"of {id_}"]
 
 
 async def test_a_step_that_awaits_is_waiting_and_its_result_has_the_callbacks_output(api: Api) -> None:

@@ -1,0 +1,49 @@
+"""Who polls is not kept waiting by the queues of others, and gets nothing once its token is revoked."""
+
+import pytest
+
+from orchestrator.service import pull_claims, tokens
+from orchestrator.service.holding import hold
+from orchestrator.service.pull_claims import Wanted
+from orchestrator.service.tokens import Role, TokenOrder
+from tests.engine.executors import ALLOW, EVERYTHING, TASK, Executor
+from tests.engine.held_back import held_back
+from tests.support.fake_app import never
+from tests.support.world import WORKSPACE, running_world
+
+OTHER = "app_test_other"
+PULL = {"transport": "pull", **ALLOW}
+
+
+async def test_a_long_queue_that_is_held_up_hides_no_other_task(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pull_claims, "MOST_AT_ONCE", 2)
+    async with running_world(postgres_url, never, start=False) as world:
+        await world.install(PULL, {"id": OTHER, **PULL})
+        for _ in range(10):
+            await world.launch()
+        pks = {pk for (pk,) in await world.rows("SELECT pk FROM executions")}
+        execution = await world.launch(OTHER)
+        asked = [Wanted(EVERYTHING, (TASK,), 1, "first"), Wanted(EVERYTHING, (OTHER,), 1, "second")]
+        async with (
+            world.another_database() as other,
+            held_back(other, hold, world.node.definitions, pks),
+        ):
+            nothing, [task] = (await Executor(world).hand_out(asked)).given
+        assert nothing == ()
+        assert task.id == execution
+
+
+async def test_a_poll_that_outlives_its_token_gets_nothing(database_url: str) -> None:
+    async with running_world(database_url, never, start=False) as world:
+        await world.install(PULL)
+        await world.launch()
+        order = TokenOrder(WORKSPACE, "laptop", Role.EXECUTOR)
+        token, _ = await world.database.write(tokens.create, order)
+        wanted = Wanted(EVERYTHING, (TASK,), 1, "laptop", token.id)
+        await world.database.write(tokens.revoke, WORKSPACE, token.id)
+        assert (await Executor(world).hand_out([wanted])).given == ((),)
+        lasting, _ = await world.database.write(tokens.create, order)
+        [[task]] = (await Executor(world).hand_out([Wanted(EVERYTHING, (TASK,), 1, "laptop", lasting.id)])).given
+        assert task.row.status == "requested"
