@@ -160,12 +160,11 @@ def _search(request: Request) -> PullQuery:
         given = [one for name in names for value in request.query_params.getlist(name) for one in value.split(",")]
         return given or None
 
-    status, outcome = named(".status", "status"), named(".outcome", "outcome")
     return PullQuery(
         definitions=named("definition", ".definition"),
         but_definitions=named("definition-not", "definition:not"),
-        status=None if status is None else status[0],
-        outcome=None if outcome is None else outcome[0],
+        statuses=named(".status", "status"),
+        outcomes=named(".outcome", "outcome"),
     )
 
 

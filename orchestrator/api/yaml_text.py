@@ -1,7 +1,8 @@
 """YAML as strictly as JSON: the same values, the same limits; nothing that could be read in two ways.
 
 Built from the parser's events, one by one: an alias is refused before it is followed, nesting before it is entered.
-Plain scalars are read by the core schema of YAML 1.2, so that `no` and `2026-01-31` are texts.
+Plain scalars are read by the core schema of YAML 1.2, without its octal and hexadecimal numbers: `no`, `2026-01-31` and
+`0x1F` are texts.
 """
 
 import re

@@ -26,8 +26,8 @@ class PullQuery:
 
     definitions: Sequence[str] | None = None
     but_definitions: Sequence[str] | None = None
-    status: str | None = None
-    outcome: str | None = None
+    statuses: Sequence[str] | None = None
+    outcomes: Sequence[str] | None = None
     text: str | None = None
 
 
@@ -83,8 +83,8 @@ def _filter(tx: Transaction, scope: Scope, query: PullQuery) -> PullFilter:
         app_pk=scope.app_pk,
         task_pks=None if wanted is None else sorted(wanted),
         but_task_pks=None if query.but_definitions is None else sorted(_pks(tx, scope, query.but_definitions)),
-        status=query.status,
-        outcome=query.outcome,
+        statuses=query.statuses,
+        outcomes=query.outcomes,
         text=query.text,
     )
 

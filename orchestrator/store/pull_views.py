@@ -104,8 +104,8 @@ class PullFilter:
     app_pk: int | None = None
     task_pks: Sequence[int] | None = None
     but_task_pks: Sequence[int] | None = None
-    status: str | None = None
-    outcome: str | None = None
+    statuses: Sequence[str] | None = None
+    outcomes: Sequence[str] | None = None
     text: str | None = None
 
 
@@ -153,8 +153,8 @@ def _conditions(workspace_id: str, wanted: PullFilter, now: int) -> tuple[str, d
         ("app_pk", "e.app_pk = :app_pk", wanted.app_pk),
         ("task_pks", "w.pull_task_pk IN :task_pks", wanted.task_pks),
         ("but_task_pks", "NOT (w.pull_task_pk IN :but_task_pks)", wanted.but_task_pks),
-        ("status", f"({_STATUS}) = :status", wanted.status),
-        ("outcome", f"({_OUTCOME}) = :outcome", wanted.outcome),
+        ("statuses", f"({_STATUS}) IN :statuses", wanted.statuses),
+        ("outcomes", f"({_OUTCOME}) IN :outcomes", wanted.outcomes),
         ("pattern", _TEXT, None if wanted.text is None else _pattern(wanted.text)),
     ):
         if value is not None:

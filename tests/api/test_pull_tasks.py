@@ -286,6 +286,7 @@ async def test_listing_and_counting(api: Api) -> None:
 
     assert await total(".status=ready&definition=shop/send") == 1
     assert await total(".status=in-progress") == 0
+    assert await total(".status=in-progress,ready&.status=requested") == 1
     assert await total("definition-not=awf.workflow/decision-task") == 2
     assert await total("definition=no/such,shop/send") == 2
 

@@ -150,7 +150,9 @@ class List(Params):
     @property
     def query(self) -> PullQuery:
         wanted = self.filter
-        return PullQuery(wanted.include, wanted.exclude, wanted.status, wanted.outcome, wanted.ilike)
+        statuses = None if wanted.status is None else [wanted.status]
+        outcomes = None if wanted.outcome is None else [wanted.outcome]
+        return PullQuery(wanted.include, wanted.exclude, statuses, outcomes, wanted.ilike)
 
     @property
     def order(self) -> tuple[str, bool]:
