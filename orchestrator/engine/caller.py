@@ -75,9 +75,13 @@ def open_caller(options: CallerOptions, *, clock: Clock, lookup: Lookup = look_u
 
     Blocks for some milliseconds. Raises ValueError for an entry of `allowed_hosts` that cannot be read.
     """
+    return PooledCaller(Pool(open_dialer(options, lookup), options.max_connections, options.keepalive_secs), clock)
+
+
+def open_dialer(options: CallerOptions, lookup: Lookup = look_up) -> Dialer:
+    """What opens a caller's connections, for who speaks something else over them; as `open_caller`."""
     policy = AddressPolicy.of(options.allow_private_addresses, options.allowed_hosts)
-    dialer = Dialer(Resolver(options.dns_cap_secs, lookup), policy, options.connect_cap_secs)
-    return PooledCaller(Pool(dialer, options.max_connections, options.keepalive_secs), clock)
+    return Dialer(Resolver(options.dns_cap_secs, lookup), policy, options.connect_cap_secs)
 
 
 class PooledCaller:

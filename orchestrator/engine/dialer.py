@@ -6,13 +6,14 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 from aiohappyeyeballs import start_connection
 from aiohappyeyeballs.types import AddrInfoType
 
 from orchestrator.domain.outcome import FailureKind
 from orchestrator.engine.addresses import AddressPolicy
-from orchestrator.engine.connection import Connection, Deadline
+from orchestrator.engine.connection import Deadline
 from orchestrator.engine.resolver import Resolver
 from orchestrator.engine.target import Target, Unreachable
 
@@ -20,6 +21,8 @@ from orchestrator.engine.target import Target, Unreachable
 _NEXT_ADDRESS_SECS = 0.25
 # A connection given up right after its handshake says goodbye; the reply is not waited for any longer.
 _TLS_GOODBYE_SECS = 1.0
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
 class Dialer:
@@ -35,9 +38,7 @@ class Dialer:
             False: _trusting_context(),
         }
 
-    async def dial(
-        self, target: Target, verify_tls: bool, deadline: Deadline, factory: Callable[[], Connection]
-    ) -> Connection:
+    async def dial(self, target: Target, verify_tls: bool, deadline: Deadline, factory: Callable[[], P]) -> P:
         """An open connection to `target`, made by `factory`. Raises Unreachable."""
         try:
             addresses = await self._resolver.resolve(target.host, deadline.at)
@@ -73,8 +74,8 @@ async def _start(
     target: Target,
     context: ssl.SSLContext | None,
     deadline: Deadline,
-    factory: Callable[[], Connection],
-) -> Connection:
+    factory: Callable[[], P],
+) -> P:
     server_name = target.host.rstrip(".") if context else None
     loop = asyncio.get_running_loop()
     try:

@@ -10,6 +10,7 @@ from app_sdk.protocol.limits import Limits
 from orchestrator.domain.errors import Conflict, DatabaseUnavailable, Invalid, NotFound, TooLarge
 from orchestrator.domain.outcome import NoResponse, Response
 from orchestrator.domain.subscriptions import SubscriptionKind
+from orchestrator.engine.amqp import AmqpSender, Terms
 from orchestrator.engine.caller import Caller
 from orchestrator.engine.event_request import EventRequestOptions, event_request
 from orchestrator.engine.group_commit import GroupCommit
@@ -36,6 +37,19 @@ class EventDelivererOptions:
     poll_interval: timedelta
 
 
+@dataclass(frozen=True, slots=True)
+class EventSenders:
+    """What takes events to their subscribers, by the kind of these."""
+
+    http: Caller
+    amqp: AmqpSender
+
+    async def close(self) -> None:
+        """Close all connections. What is under way ends as LOST."""
+        await self.http.close()
+        await self.amqp.close()
+
+
 class EventDeliverer(Loop):
     """One per node. `launched` is told when an event has launched a task."""
 
@@ -46,7 +60,7 @@ class EventDeliverer(Loop):
         database: Database,
         definitions: Definitions,
         vault: Vault,
-        caller: Caller,
+        senders: EventSenders,
         options: EventDelivererOptions,
         launched: Callable[[], None],
     ) -> None:
@@ -55,7 +69,7 @@ class EventDeliverer(Loop):
         self._definitions = definitions
         self._launched = launched
         self._vault = vault
-        self._caller = caller
+        self._senders = senders
         self._options = options
         self._terms = LeaseTerms(options.node, timedelta(seconds=options.request.timeout_secs * 2))
         self._under_way: dict[asyncio.Task[None], tuple[int, int]] = {}
@@ -111,7 +125,11 @@ class EventDeliverer(Loop):
         assert event.target_url is not None
         assert event.secret_encrypted is not None
         secret = self._vault.open(event.secret_encrypted)
-        return await self._caller.post(event_request(event, event.target_url, secret, self._options.request))
+        request = self._options.request
+        if event.kind == SubscriptionKind.AMQP:
+            terms = Terms(request.timeout_secs, request.verify_tls)
+            return await self._senders.amqp.publish(event, event.target_url, secret, terms)
+        return await self._senders.http.post(event_request(event, event.target_url, secret, request))
 
     async def _launch(self, event: OutgoingEvent) -> Response | NotLaunched:
         work = event_launching.launch_for

@@ -54,7 +54,7 @@ class Node:
         poll = timedelta(seconds=settings.engine.poll_interval_secs)
         self._caller = node_options.caller(settings)
         self._collector_caller = node_options.collector_caller(settings)
-        self._event_caller = node_options.event_caller(settings)
+        self._event_senders = node_options.event_senders(settings)
         self.dispatcher = Dispatcher(
             database,
             self.definitions,
@@ -75,7 +75,7 @@ class Node:
             database,
             self.definitions,
             vault,
-            self._event_caller,
+            self._event_senders,
             node_options.event_deliverer_options(settings, self.identity, poll),
             launched=self._made_due,
         )
@@ -130,7 +130,7 @@ class Node:
         await self._at_most(way.left(Stage.CALLS), self._stop_loops)
         within = way.left(Stage.CALLS)
         is_done = all(await asyncio.gather(*(sender.drained(within) for sender in senders)))
-        for caller in (self._caller, self._collector_caller, self._event_caller):
+        for caller in (self._caller, self._collector_caller, self._event_senders):
             await caller.close()
         # What was cut off ends now, as lost: it is recorded, and due again at once.
         within = way.left(Stage.RECORDS)

@@ -9,10 +9,11 @@ from orchestrator import __version__
 from orchestrator.domain.retention import Retention
 from orchestrator.domain.retry import RetryPolicy
 from orchestrator.domain.states import ExecutionStatus
-from orchestrator.engine.caller import Caller, CallerOptions, open_caller
+from orchestrator.engine.amqp import AmqpSender
+from orchestrator.engine.caller import Caller, CallerOptions, open_caller, open_dialer
 from orchestrator.engine.deliverer import DelivererOptions
 from orchestrator.engine.dispatcher import DispatcherOptions
-from orchestrator.engine.event_deliverer import EventDelivererOptions
+from orchestrator.engine.event_deliverer import EventDelivererOptions, EventSenders
 from orchestrator.engine.event_request import EventRequestOptions
 from orchestrator.engine.request import RequestOptions
 from orchestrator.runtime.identifiers import new_id
@@ -94,16 +95,14 @@ def collector_caller(settings: Settings) -> Caller:
     return open_caller(options, clock=time.time)
 
 
-def event_caller(settings: Settings) -> Caller:
-    """The one that brings events to subscribers, whose addresses are guarded as those of apps are."""
-    return open_caller(
-        CallerOptions(
-            max_connections=settings.engine.event_concurrency,
-            allow_private_addresses=settings.private_addresses_allowed,
-            allowed_hosts=settings.webhook.allowed_hosts,
-        ),
-        clock=time.time,
+def event_senders(settings: Settings) -> EventSenders:
+    """Those that bring events to subscribers, whose addresses are guarded as those of apps are."""
+    options = CallerOptions(
+        max_connections=settings.engine.event_concurrency,
+        allow_private_addresses=settings.private_addresses_allowed,
+        allowed_hosts=settings.webhook.allowed_hosts,
     )
+    return EventSenders(open_caller(options, clock=time.time), AmqpSender(open_dialer(options)))
 
 
 def event_deliverer_options(settings: Settings, identity: str, poll: timedelta) -> EventDelivererOptions:

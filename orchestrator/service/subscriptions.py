@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from app_sdk.protocol.manifest import is_http_url
 from app_sdk.protocol.signing import SECRET_PREFIX, generate_secret
@@ -29,7 +30,7 @@ _KEY_BYTES = range(24, 65)
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionOrder:
-    """What a new subscription is to be; a secret is made where none is given."""
+    """What a new subscription is to be; a secret is made where none is given. For a broker, it is the password."""
 
     workspace_id: str
     target_url: str
@@ -61,14 +62,16 @@ class Replayed:
 def create(tx: Transaction, vault: Vault, order: SubscriptionOrder) -> tuple[SubscriptionView, str]:
     """Make a subscription; returns it with its secret, which is told once. Raises Invalid."""
     read_pattern(order.pattern, "$.pattern")
-    if not is_http_url(order.target_url) or "@" in order.target_url.partition("://")[2].partition("/")[0]:
-        raise Invalid("write a full URL without a user name, such as https://example.com/events", field="$.target_url")
-    plain = generate_secret() if order.secret is None else _checked(order.secret)
+    kind = _kind(order.target_url)
+    if kind is SubscriptionKind.AMQP:
+        plain = _password(order.secret)
+    else:
+        plain = generate_secret() if order.secret is None else _checked(order.secret)
     id_ = _new_id()
     row = {
         "id": id_,
         "workspace_id": order.workspace_id,
-        "kind": SubscriptionKind.HTTP.value,
+        "kind": kind.value,
         "target_url": order.target_url,
         "task_pk": None,
         "pattern": order.pattern,
@@ -208,6 +211,29 @@ def _own(tx: Transaction, workspace_id: str, id_: str) -> SubscriptionView:
 
 def _new_id() -> str:
     return f"sub_{secrets.token_hex(10)}"
+
+
+def _kind(url: str) -> SubscriptionKind:
+    try:
+        parts = urlsplit(url)
+        is_whole = bool(parts.hostname) and (parts.port or 1) > 0 and url.isprintable() and " " not in url
+    except ValueError:
+        is_whole = False
+    if is_whole and parts.scheme in ("amqp", "amqps") and parts.username and parts.password is None:
+        return SubscriptionKind.AMQP
+    if is_whole and is_http_url(url) and "@" not in parts.netloc:
+        return SubscriptionKind.HTTP
+    raise Invalid(
+        "write a full URL without a user name, such as https://example.com/events, or that of a broker with one, such "
+        "as amqps://user@example.com/vhost?exchange=core.events",
+        field="$.target_url",
+    )
+
+
+def _password(secret: str | None) -> str:
+    if not secret:
+        raise Invalid("write the password of the broker's user", field="$.secret")
+    return secret
 
 
 def _checked(secret: str) -> str:

@@ -28,7 +28,9 @@ class NewSubscription(Asked):
     target_url: str = Field(max_length=2048)
     pattern: str = Field(description=_PATTERN)
     secret: str | None = Field(
-        default=None, description="`whsec_` and 24 to 64 bytes in base64; one is made where none is given."
+        default=None,
+        max_length=1024,
+        description="`whsec_` and 24 to 64 bytes in base64; one is made where none is given. A broker's: its password.",
     )
 
 
