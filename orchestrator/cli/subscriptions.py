@@ -44,7 +44,9 @@ def create(
     ] = "core.task.#",
     secret: Annotated[
         str | None,
-        typer.Option(help="What they are signed with (whsec_…); else one is made.", show_default=False),
+        typer.Option(
+            help="What they are signed with (whsec_…); else one is made. A broker's: its password.", show_default=False
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -57,7 +59,8 @@ def create(
         print_json(made)
         return
     print_record("subscription", {key: clean(made.get(key)) for key in ("id", "pattern", "target_url")})
-    say(f"Secret, shown this once: {made.get('secret')}")
+    if made.get("kind") != "amqp":
+        say(f"Secret, shown this once: {made.get('secret')}")
 
 
 @app.command("list")
