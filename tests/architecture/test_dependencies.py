@@ -14,7 +14,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 OURS = {"app_sdk", "orchestrator", "sample_apps", "tests"}
 
 # Parts of another package's interface that live in a distribution of their own.
-COMES_WITH = {"pydantic-core": "pydantic", "werkzeug": "flask"}
+COMES_WITH = {"pamqp": "aiormq", "pydantic-core": "pydantic", "werkzeug": "flask"}
 
 BASE: list[str] = PROJECT["project"]["dependencies"]
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
@@ -41,7 +41,7 @@ def imports(directory: str) -> set[str]:
     ("directory", "requirements"),
     [
         ("app_sdk", BASE),
-        ("orchestrator", BASE + EXTRAS["server"]),
+        ("orchestrator", BASE + EXTRAS["server"] + EXTRAS["amqp"]),
         ("sample_apps", BASE + EXTRAS["samples"]),
         ("tests", BASE + EXTRAS["server"] + EXTRAS["samples"] + DEV),
     ],

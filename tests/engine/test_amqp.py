@@ -38,7 +38,7 @@ async def listening(broker: RabbitMQ, pattern: str, exchange: str = EXCHANGE) ->
     try:
         channel = await connection.channel()
         await channel.exchange_declare(exchange=exchange, exchange_type="topic", durable=True)
-        queue = (await channel.queue_declare(exclusive=True)).queue
+        queue = str((await channel.queue_declare(exclusive=True)).queue)
         await channel.queue_bind(queue, exchange, routing_key=pattern)
         heard: asyncio.Queue[Any] = asyncio.Queue()
 

@@ -8,7 +8,7 @@ import pytest
 from orchestrator.domain.outcome import FailureKind, Response
 from orchestrator.engine.answer_reader import AnswerReader
 from orchestrator.engine.connection import Connection, Deadline, Origin
-from orchestrator.engine.dialer import Dialer
+from orchestrator.engine.dialer import Dialer, P
 from orchestrator.engine.pool import Pool
 from orchestrator.engine.target import Target, Unreachable, read_url
 from tests.engine.caller.servers import OK
@@ -47,11 +47,10 @@ class InstantDialer(Dialer):
         self.may_open = asyncio.Event()
         self.may_open.set()
 
-    async def dial(
-        self, target: Target, verify_tls: bool, deadline: Deadline, factory: Callable[[], Connection]
-    ) -> Connection:
+    async def dial(self, target: Target, verify_tls: bool, deadline: Deadline, factory: Callable[[], P]) -> P:
         await self.may_open.wait()
         connection = factory()
+        assert isinstance(connection, Connection)
         self.wires.append(Wire(connection))
         connection.connection_made(self.wires[-1])
         return connection
@@ -114,10 +113,9 @@ async def test_a_connection_that_opens_after_the_close_is_closed(dialer: Instant
 
 async def test_a_connection_lost_before_it_is_lent_does_not_hold_up_the_close(dialer: InstantDialer) -> None:
     class LosingDialer(InstantDialer):
-        async def dial(
-            self, target: Target, verify_tls: bool, deadline: Deadline, factory: Callable[[], Connection]
-        ) -> Connection:
+        async def dial(self, target: Target, verify_tls: bool, deadline: Deadline, factory: Callable[[], P]) -> P:
             connection = await super().dial(target, verify_tls, deadline, factory)
+            assert isinstance(connection, Connection)
             connection.connection_lost(None)
             return connection
 
