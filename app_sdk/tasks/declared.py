@@ -14,6 +14,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 LATE_RETRIES = 3
+BY_HAND = "default"
+"""The application of a task that was launched without one."""
 
 # The name is a part of the routing keys of the task's events: `core.task.{name}.success.v1`, 255 bytes at most.
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,200}")
@@ -185,6 +187,18 @@ def arguments(
         except TypeError as error:
             raise ValueError(f"{task.name} cannot be called so: {error}") from None
     return {"application": app.name, "args": list(args), "kwargs": dict(kwargs)}
+
+
+def called_with(input_: Mapping[str, Any]) -> tuple[str, Sequence[Any], Mapping[str, Any]]:
+    """The application's name and the arguments in an input; one that somebody wrote by hand holds keyword arguments."""
+    if input_.keys() <= {"application", "args", "kwargs"}:
+        return input_.get("application", BY_HAND), input_.get("args", []), input_.get("kwargs", {})
+    return BY_HAND, [], input_
+
+
+def called_by_event(event: Mapping[str, Any]) -> tuple[str, Sequence[Any], Mapping[str, Any]]:
+    """The application's name and the arguments of a handler; `event` as it was launched with."""
+    return event["data"]["application"], [event], {}
 
 
 def declared_in(modules: Iterable[str]) -> dict[str, PythonTask[Any, Any] | ScheduledTask]:

@@ -1,5 +1,6 @@
 """Sending Python tasks, and asking what became of them; from any program, whoever declares and runs them."""
 
+import atexit
 import os
 from functools import lru_cache
 from typing import Any, Literal
@@ -66,7 +67,9 @@ def _client() -> Client:
 @lru_cache(maxsize=8)
 def _client_of(url: str, token: str, _process: int) -> Client:
     # One for each process: connections that were opened before a fork are not to be shared.
-    return Client(url, token)
+    client = Client(url, token)
+    atexit.register(client.close)
+    return client
 
 
 def _status(execution: Execution) -> TaskStatus:

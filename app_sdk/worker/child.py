@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
 from app_sdk.tasks.application import Application
-from app_sdk.tasks.declared import PythonTask, ScheduledTask, declared_in
+from app_sdk.tasks.declared import PythonTask, ScheduledTask, called_by_event, called_with, declared_in
 from app_sdk.tasks.results import ResultError, encoded
 
 _LONGEST_LINE = 2000
@@ -95,11 +95,8 @@ def _run(served: Mapping[str, PythonTask[Any, Any] | ScheduledTask], asked: Mapp
 
 
 def _call(one: PythonTask[Any, Any] | ScheduledTask, asked: Mapping[str, Any], line: _Line) -> Any:
-    task, given = (one.task if isinstance(one, ScheduledTask) else one), asked["input"]
-    if task.patterns:
-        name, args, kwargs = given["data"]["application"], [given], {}
-    else:
-        name, args, kwargs = given["application"], given["args"], given["kwargs"]
+    task = one.task if isinstance(one, ScheduledTask) else one
+    name, args, kwargs = (called_by_event if task.patterns else called_with)(asked["input"])
     app = Application(name, task_id=asked["id"], attempt=asked["attempt"], tell=line.tell)
     returned = task.function(app, *args, **kwargs)
     return asyncio.run(_awaited(returned)) if inspect.isawaitable(returned) else returned

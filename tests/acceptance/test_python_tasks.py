@@ -125,6 +125,16 @@ def test_a_name_that_nobody_has_registered_is_an_error_at_once(worker: Worker) -
         sent("greeet", "Ada")
 
 
+def test_it_can_be_run_by_hand(server: Server, worker: Worker) -> None:
+    path = f"/v1/apps/app_tests/tasks/app_tests_{MODULE}.greet/run"
+    execution = server.post(path, {"state": {"name": "Ada", "loudly": True}})["id"]
+
+    def output() -> Any:
+        return server.get(f"/v1/executions/{execution}")["output"]
+
+    assert wait_for(output, "its end") == {"text": "Hello, Ada!", "from": "default", "attempt": 1}
+
+
 def test_a_failure_is_heard_of(server: Server, worker: Worker) -> None:
     status = sent("not_json")
     ended(status)
