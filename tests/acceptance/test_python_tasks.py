@@ -1,5 +1,6 @@
 """Python tasks in processes of their own: sent, run, crashed, aborted, and asked about."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,25 @@ def test_it_can_be_run_by_hand(server: Server, worker: Worker) -> None:
         return server.get(f"/v1/executions/{execution}")["output"]
 
     assert wait_for(output, "its end") == {"text": "Hello, Ada!", "from": "default", "attempt": 1}
+
+
+def test_the_command_line_retries_resumes_and_watches_it(server: Server, worker: Worker, tmp_path: Path) -> None:
+    def says(*verb: str, code: int = 0) -> str:
+        log = tmp_path / "-".join(verb)
+        assert spawn(log, "orchestrator", *verb).wait(timeout=60) == code, log.read_text()
+        return log.read_text()
+
+    status = sent("open_door", str(tmp_path / "door"))
+    assert ended(status).result == "RuntimeError: the door is shut"
+    assert "the door is shut" in says("exec", "calls", status.id)
+    (tmp_path / "door").touch()
+    says("exec", "retry", status.id)
+    assert "succeeded" in says("exec", "watch", status.id)
+    assert get_status(status.id, ACME).result == "came in"
+    assert "looks at the door" in says("exec", "logs", status.id)
+    anew = json.loads(says("exec", "resume", status.id, "0.1", "--json"))
+    assert "succeeded" in says("exec", "watch", anew["id"])
+    assert get_status(anew["id"], ACME).result == "came in", "its application goes along"
 
 
 def test_a_failure_is_heard_of(server: Server, worker: Worker) -> None:

@@ -72,6 +72,14 @@ def hold(app: Application, path: str) -> str:
     return f"attempt {app.attempt}"
 
 
+@task
+def open_door(app: Application, path: str) -> str:
+    app.log("looks at the door")
+    if not Path(path).exists():
+        raise RuntimeError("the door is shut")
+    return "came in"
+
+
 @on_event("core.task.tests.acceptance.background.#.failure.v1")
 def mourn(app: Application, event: dict[str, Any]) -> str:
     return f"{app.name}: {event['data']['task']} {event['data']['id']}"
