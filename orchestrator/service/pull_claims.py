@@ -50,6 +50,14 @@ class HandedOut:
     wait: timedelta | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """At most so many claims of a task at once; `is_by_key`: of those with the same value there."""
+
+    most: int
+    is_by_key: bool
+
+
 @dataclass(slots=True)
 class _Asker:
     """One of those that ask, with the tasks that it may have, each by the name that it used."""
@@ -90,8 +98,9 @@ def hand_out(tx: Transaction, definitions: Definitions, callbacks: CallbackUrls,
     """Claim due steps for those that ask, first come, first served. A name that nobody knows yields nothing."""
     now = tx.now()
     askers, tasks = _askers(tx, wanted, now)
-    most = _limits(tx, definitions, tasks)
-    seen = _candidates(tx, _demand(askers), most, now)
+    limits = _limits(tx, definitions, tasks)
+    seen = _candidates(tx, _demand(askers), limits, now)
+    most = {pk: limit.most for pk, limit in limits.items()}
     held = hold(tx, definitions, {one.execution_pk for one in seen}, skip_locked=True)
     _give(seen, held, _room(tx, held.values(), most), askers, now)
     save(tx, held.values(), now)
@@ -132,10 +141,14 @@ def _allowed(wanted: Wanted, known: Mapping[str, set[int]], active: Mapping[int,
     }
 
 
-def _limits(tx: Transaction, definitions: Definitions, tasks: Sequence[TaskRow]) -> dict[int, int]:
+def _limits(tx: Transaction, definitions: Definitions, tasks: Sequence[TaskRow]) -> dict[int, _Limit]:
     known = definitions.read(tx, {task.version_pk for task in tasks})
-    limits = {task.pk: known[task.version_pk].manifest.concurrency_limit for task in tasks}
-    return {pk: limit for pk, limit in limits.items() if limit is not None}
+    manifests = {task.pk: known[task.version_pk].manifest for task in tasks}
+    return {
+        pk: _Limit(manifest.concurrency_limit, is_by_key=manifest.concurrency_path is not None)
+        for pk, manifest in manifests.items()
+        if manifest.concurrency_limit is not None
+    }
 
 
 def _demand(askers: Sequence[_Asker]) -> dict[int, int]:
@@ -146,20 +159,27 @@ def _demand(askers: Sequence[_Asker]) -> dict[int, int]:
     return demand
 
 
-def _candidates(tx: Transaction, demand: Mapping[int, int], most: Mapping[int, int], now: datetime) -> list[Waiting]:
+def _candidates(
+    tx: Transaction, demand: Mapping[int, int], limits: Mapping[int, _Limit], now: datetime
+) -> list[Waiting]:
     at = to_micros(now)
     found: list[tuple[int, Waiting]] = []
     for pk, places in demand.items():
-        enough = places + _SPARE_CANDIDATES
-        if pk in most:
-            waiting = pulling.waiting_by_key(tx, pk, at, enough, most[pk])
-        else:
-            waiting = pulling.waiting(tx, pk, at, enough)
-        found += enumerate(waiting)
+        found += enumerate(_waiting(tx, pk, limits.get(pk), at, places + _SPARE_CANDIDATES))
     # As many of each task: the long queue of one, which may be held up, must not hide the others.
     found.sort(key=lambda one: (one[0], one[1].due_at))
     kept = [one for _, one in found[: MOST_AT_ONCE * 2]]
     return sorted(kept, key=lambda one: (one.due_at, one.execution_pk, one.worker_id))
+
+
+def _waiting(tx: Transaction, pk: int, limit: _Limit | None, at: int, enough: int) -> list[Waiting]:
+    if limit is None:
+        return pulling.waiting(tx, pk, at, enough)
+    if limit.is_by_key:
+        return pulling.waiting_by_key(tx, pk, at, enough, limit.most)
+    # Most polls of a task at its limit end here, however many wait for it.
+    left = limit.most - sum(pulling.busy(tx, {pk}).values())
+    return pulling.waiting(tx, pk, at, min(left + _SPARE_CANDIDATES, enough)) if left > 0 else []
 
 
 def _room(tx: Transaction, held: Collection[Held], most: Mapping[int, int]) -> _Room:
