@@ -3,6 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+_MOST = 2**53
+_LONGEST_UNIT = 255
+
 Tell = Callable[[Mapping[str, Any]], None]
 
 
@@ -27,9 +30,15 @@ class Application:
             self._tell({"log": str(line)})
 
     def progress(self, current: int, total: int | None = None, unit: str | None = None) -> None:
-        """Say how far the run has come, such as `progress(12, 50, "companies")`. Raises ValueError for fractions."""
-        if int(current) != current or (total is not None and int(total) != total):
-            raise ValueError("progress counts whole things")
+        """Say how far the run has come, such as `progress(12, 50, "companies")`.
+
+        Raises ValueError for what is no whole number from 0 to 2^53, and for a unit of more than 255 characters.
+        """
+        for number in (current, total):
+            if number is not None and not (0 <= number <= _MOST and number == int(number)):
+                raise ValueError(f"progress counts whole things, and not {number}")
+        if unit is not None and len(unit) > _LONGEST_UNIT:
+            raise ValueError(f"a unit has at most {_LONGEST_UNIT} characters")
         if self._tell is not None:
             whole = None if total is None else int(total)
             self._tell({"progress": {"current": int(current), "total": whole, "unit": unit}})

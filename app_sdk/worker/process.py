@@ -7,10 +7,13 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 # More than any line that a child says: a result of 64 KiB, or an error with its traceback, in escapes.
 _LONGEST_LINE_BYTES = 1024 * 1024
+# What a process has said before its end is read within this time.
+_LAST_WORDS_SECS = 1.0
 
 
 class ChildDiedError(Exception):
@@ -46,37 +49,49 @@ class ChildProcess:
         reader, writer = await asyncio.open_connection(sock=ours, limit=_LONGEST_LINE_BYTES)
         return cls(process, reader, writer)
 
+    @property
+    def is_alive(self) -> bool:
+        return self._process.returncode is None
+
     async def ask(self, asked: Mapping[str, Any]) -> None:
         """Have it run a task. Raises ChildDiedError."""
         self._writer.write(json.dumps(asked).encode() + b"\n")
         try:
             await self._writer.drain()
         except ConnectionError:
-            await self._fail()
+            raise await self._death() from None
 
     async def hear(self) -> dict[str, Any]:
         """What it says next. Raises ChildDiedError."""
+        # Its end is waited for, too: a process that it has started may hold its line open.
+        reading = asyncio.ensure_future(self._reader.readline())
+        ending = asyncio.ensure_future(self._process.wait())
         try:
-            text = await self._reader.readline()
+            await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                await asyncio.wait({reading}, timeout=_LAST_WORDS_SECS)
+            said = json.loads(reading.result()) if reading.done() else None
         except (ConnectionError, ValueError):
-            text = b""
-        if not text:
-            await self._fail()
-        said = json.loads(text)
-        assert isinstance(said, dict)
+            # Nothing, or half a line.
+            said = None
+        finally:
+            reading.cancel()
+            ending.cancel()
+        if not isinstance(said, dict):
+            raise await self._death()
         return said
 
     async def end(self) -> None:
-        """End it now, whatever it is at."""
-        if self._process.returncode is None:
-            self._process.kill()
+        """End it now, whatever it is at, with all that it has started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
         self._writer.close()
 
-    async def _fail(self) -> None:
+    async def _death(self) -> ChildDiedError:
         # It may have closed the line, and gone on.
         await self.end()
-        raise ChildDiedError(f"the process that ran the task has died: {_fate(self._process.returncode)}")
+        return ChildDiedError(f"the process that ran the task has died: {_fate(self._process.returncode)}")
 
 
 def _fate(code: int | None) -> str:

@@ -7,12 +7,16 @@ from urllib.parse import quote
 
 import httpx
 
-from app_sdk.errors import OrchestratorError, error_of
+from app_sdk.errors import error_of
 from app_sdk.protocol.strict_json import JsonError, dumps, loads
 
 POLL_SECS = 20.0
 _PATIENCE_SECS = 15.0
+# More than any input or result may have, with what is around them.
+_DEPTH = 200
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
+# As many as the server takes in one batch.
+_MOST_AT_ONCE = 100
 _PASSING_KINDS = frozenset({"unavailable", "outcome-unknown", "internal"})
 
 
@@ -45,7 +49,7 @@ class Server:
         await self._http.aclose()
 
     async def register(self, app_id: str, tasks: Sequence[Mapping[str, Any]]) -> None:
-        """Add the tasks to the app, or bring them up to date. Raises AwayError; OrchestratorError for a refusal."""
+        """Add the tasks to the app, or bring them up to date. Raises AwayError; ApiError for a refusal."""
         response = await self._send("PUT", f"/v1/apps/{quote(app_id, safe='')}/tasks", {"tasks": list(tasks)})
         if not response.is_success:
             raise error_of(response)
@@ -62,19 +66,27 @@ class Server:
 
     async def notify(self, notes: Sequence[Mapping[str, Any]]) -> None:
         """Tell several things of a claim, in their order. Raises AwayError; RefusedError where one was refused."""
-        for answer in await self._rpc([_method("notify", note) for note in notes], _PATIENCE_SECS):
-            _result(answer)
+        for begin in range(0, len(notes), _MOST_AT_ONCE):
+            batch = [_method("notify", note) for note in notes[begin : begin + _MOST_AT_ONCE]]
+            answers = await self._rpc(batch, _PATIENCE_SECS)
+            # A batch that is refused as a whole has one answer.
+            for answer in answers if isinstance(answers, list) else [answers]:
+                _result(answer)
 
     async def _rpc(self, asked: Any, patience_secs: float) -> Any:
         response = await self._send("POST", "/rpc", asked, patience_secs)
         try:
-            return loads(response.content, max_depth=200)
+            return loads(response.content, max_depth=_DEPTH)
         except JsonError:
-            raise OrchestratorError(f"{response.url} did not answer JSON; is the URL an orchestrator's?") from None
+            # A gateway before the server, most likely.
+            raise AwayError(f"{response.url} answered HTTP {response.status_code}, and no JSON") from None
 
     async def _send(self, method: str, path: str, body: Any, patience_secs: float = _PATIENCE_SECS) -> httpx.Response:
         headers = {"Content-Type": "application/json"}
-        content = dumps(body, max_depth=200)
+        try:
+            content = dumps(body, max_depth=_DEPTH)
+        except JsonError as error:
+            raise RefusedError("invalid-params", f"this cannot be sent: {error}") from None
         try:
             response = await self._http.request(method, path, content=content, headers=headers, timeout=patience_secs)
         except httpx.TransportError as error:
@@ -97,4 +109,4 @@ def _result(answer: Any) -> Any:
         case {"error": {"type": str(kind), "message": str(message)}}:
             raise RefusedError(kind, message)
         case _:
-            raise OrchestratorError("this is no answer of an orchestrator; is the URL right?")
+            raise AwayError("what answers is no orchestrator")

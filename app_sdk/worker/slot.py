@@ -2,26 +2,27 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
+from app_sdk.worker.patience import Stop, again, until
 from app_sdk.worker.process import ChildDiedError, ChildProcess
 from app_sdk.worker.server import AwayError, RefusedError, Server
 
-_PAUSES_SECS = (0.2, 1.0, 3.0, 5.0)
-_MOST_AT_ONCE = 100
+HEARTBEATS = 4
+"""So many in the time after which a silent worker is lost."""
+
+_MOST_HEARD = 100
+_RESTART_PAUSES_SECS = (0.5, 2.0, 10.0)
+# What ends a claim; of other refusals, a claim may survive.
+_LOST = frozenset({"stale-exec-id", "wrong-status", "execution-is-failing", "not-found"})
 _log = logging.getLogger("app_sdk.worker")
 
-T = TypeVar("T")
 
-
-@dataclass(slots=True)
-class Stop:
-    """How a worker comes to its end. `asked`: nothing new is begun; `hurried`: what runs is ended."""
-
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
-    hurried: asyncio.Event = field(default_factory=asyncio.Event)
+class LoadError(Exception):
+    """The tasks cannot be loaded: the message tells why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,25 +34,61 @@ class Duty:
     name: str
     heartbeat_secs: float
     stop: Stop
+    start: Callable[[], Awaitable[ChildProcess]]
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How a task ended: the method that tells it, and what it says."""
+
+    method: str
+    said: Mapping[str, Any]
+
+    @classmethod
+    def failed(cls, message: str) -> "_End":
+        return cls("fail", {"error": {"message": message}})
 
 
 class Slot:
-    """A place, with the process that runs its tasks; a process that has died is replaced by `start`."""
+    """A place, with the process that runs its tasks; one that has died, or had to be ended, is replaced."""
 
-    def __init__(self, duty: Duty, child: ChildProcess, start: Callable[[], Awaitable[ChildProcess]]) -> None:
+    def __init__(self, duty: Duty, child: ChildProcess | None) -> None:
         self._duty = duty
         self._child = child
-        self._start = start
 
     async def run(self) -> None:
         """Work until the worker is to stop. Raises RefusedError where the server has no work for this worker, ever."""
-        stop = self._duty.stop
         try:
-            while not stop.asked.is_set():
-                for resource in await self._poll():
-                    await self._work(resource)
+            while not self._duty.stop.asked.is_set():
+                child = await self._ready_child()
+                if child is not None:
+                    for resource in await self._poll():
+                        await self._work(resource, child)
         finally:
-            await self._child.end()
+            await self._retire()
+
+    async def _ready_child(self) -> ChildProcess | None:
+        """The process, started anew where it has to be, for as long as it takes; None once the worker is to stop."""
+        failures = 0
+        while self._child is None or not self._child.is_alive:
+            await self._retire()
+            try:
+                self._child = await until(self._duty.stop.asked, self._duty.start())
+                if self._child is None:
+                    return None
+            except (LoadError, OSError) as error:
+                pause = _RESTART_PAUSES_SECS[min(failures, len(_RESTART_PAUSES_SECS) - 1)]
+                failures += 1
+                _log.error("a process cannot be started: %s; again in %g s", error, pause)
+                await until(self._duty.stop.asked, asyncio.sleep(pause))
+                if self._duty.stop.asked.is_set():
+                    return None
+        return self._child
+
+    async def _retire(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            await child.end()
 
     async def _poll(self) -> list[dict[str, Any]]:
         duty = self._duty
@@ -61,97 +98,100 @@ class Slot:
 
         return await until(duty.stop.asked, again(poll, "asks for tasks", duty.stop.asked)) or []
 
-    async def _work(self, resource: Mapping[str, Any]) -> None:
+    async def _work(self, resource: Mapping[str, Any], child: ChildProcess) -> None:
         claim = {"id": resource["id"], "execId": resource["execId"]}
-        label = f"{self._duty.tasks[resource['definition']]} {resource['id']}"
+        name = self._duty.tasks[resource["definition"]]
+        label = f"{name} {resource['id']}"
+        if not child.is_alive:
+            # Not begun, it goes to another one, at no cost.
+            return
         try:
-            begun = (await self._start_claim(claim))["resource"]
+            begun = await self._begin(claim)
         except (AwayError, RefusedError) as refusal:
             _log.info("%s is left alone: %s", label, refusal)
             return
+        attempt = begun.get("retryCount", 1)
+        asked = {"id": resource["id"], "task": name, "input": resource["params"], "attempt": attempt}
         try:
-            method, said = await self._run(resource, begun, claim)
+            end = await self._run(child, asked, _Claim(claim, self._beat_secs(begun)))
         except RefusedError as refusal:
             # Aborted, out of time, or given to another worker: whatever it is doing, it counts for nothing any more.
             _log.warning("%s is ended, since it is not this worker's any more: %s", label, refusal)
-            await self._replace()
+            await self._retire()
             return
-        await self._tell(label, method, {**claim, **said})
+        await self._tell(label, end, claim)
 
-    async def _tell(self, label: str, method: str, said: Mapping[str, Any]) -> None:
+    async def _tell(self, label: str, end: _End, claim: Mapping[str, str]) -> None:
+        hurried = self._duty.stop.hurried
         try:
-            hurried = self._duty.stop.hurried
-            await again(lambda: self._duty.server.call(method, said), f"tells the end of {label}", hurried)
+            params = {**claim, **end.said}
+            await again(lambda: self._duty.server.call(end.method, params), f"tells the end of {label}", hurried)
         except AwayError as error:
             _log.error("%s has ended, and the server could not be told: %s", label, error)
             return
         except RefusedError as refusal:
             _log.warning("%s has ended, and that does not count: %s", label, refusal)
             return
-        if method == "fail":
-            _log.warning("%s has failed: %s", label, said["error"]["message"])
+        if end.method == "fail":
+            _log.warning("%s has failed: %s", label, end.said["error"]["message"])
         else:
             _log.info("%s is done", label)
 
-    async def _start_claim(self, claim: Mapping[str, str]) -> dict[str, Any]:
+    async def _begin(self, claim: Mapping[str, str]) -> dict[str, Any]:
         sent = 0
 
         async def start() -> dict[str, Any]:
             nonlocal sent
             sent += 1
             try:
-                return dict(await self._duty.server.call("start", claim))
+                return dict((await self._duty.server.call("start", claim))["resource"])
             except RefusedError as refusal:
                 # The start before was not answered, and counted.
                 if sent > 1 and refusal.kind == "wrong-status":
-                    return {"resource": {}}
+                    return dict((await self._duty.server.call("status", {"id": claim["id"]}))["resource"])
                 raise
 
         return await again(start, "begins a task", self._duty.stop.asked)
 
-    async def _run(
-        self, resource: Mapping[str, Any], begun: Mapping[str, Any], claim: Mapping[str, str]
-    ) -> tuple[str, dict[str, Any]]:
-        """How the task ended: the method that tells it, and what it says. Raises RefusedError."""
-        name = self._duty.tasks[resource["definition"]]
-        attempt = begun.get("retryCount", 1)
-        asked = {"id": resource["id"], "task": name, "input": resource["params"], "attempt": attempt}
+    def _beat_secs(self, begun: Mapping[str, Any]) -> float:
+        """How often to say that the task goes on: another worker may have registered a shorter time for it."""
         try:
-            await self._child.ask(asked)
-        except ChildDiedError as death:
-            await self._replace()
-            return "fail", {"error": {"message": str(death)}}
-        return await self._attend(claim)
+            ends = datetime.fromisoformat(begun["inProgressTimeoutAt"])
+            allowed = (ends - datetime.fromisoformat(begun["meta"]["lastUpdated"])).total_seconds()
+        except (KeyError, ValueError):
+            return self._duty.heartbeat_secs
+        return min(self._duty.heartbeat_secs, max(0.1, allowed / HEARTBEATS))
 
-    async def _attend(self, claim: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    async def _run(self, child: ChildProcess, asked: Mapping[str, Any], claim: "_Claim") -> _End:
         """Pass on what the task says until its end, and say in between that it goes on. Raises RefusedError."""
-        heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_MOST_AT_ONCE)
-        hearing = asyncio.create_task(self._hear(heard))
+        heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_MOST_HEARD)
+        hearing = asyncio.create_task(_hear(child, asked, heard))
         try:
             while True:
-                said = await self._next(heard)
+                said = await self._next(heard, claim.beat_secs)
                 if said is None:
-                    await self._replace()
-                    return "fail", {"error": {"message": "the worker was stopped before the task had ended"}}
+                    await self._retire()
+                    return _End.failed("the worker was stopped before the task had ended")
                 await self._pass_on(claim, _notes(said) if said else [{"notification": "heartbeat"}])
-                last = said[-1] if said else {}
-                if "result" in last:
-                    return "success", {"result": last["result"]}
-                if "error" in last:
-                    return "fail", {"error": last["error"]}
-                if "died" in last:
-                    await self._replace()
-                    return "fail", {"error": {"message": last["died"]}}
+                match said[-1:]:
+                    case [{"result": result}]:
+                        return _End("success", {"result": result})
+                    case [{"error": error}]:
+                        return _End("fail", {"error": error})
+                    case [{"died": str(how)}]:
+                        await self._retire()
+                        return _End.failed(how)
+                    case _:
+                        pass
         finally:
             hearing.cancel()
 
-    async def _next(self, heard: "asyncio.Queue[dict[str, Any]]") -> list[dict[str, Any]] | None:
+    async def _next(self, heard: "asyncio.Queue[dict[str, Any]]", beat_secs: float) -> list[dict[str, Any]] | None:
         """What was said, in order; nothing, if that is for as long as a heartbeat; None: the worker is hurried."""
         first = asyncio.ensure_future(heard.get())
         hurried = asyncio.ensure_future(self._duty.stop.hurried.wait())
         try:
-            secs = self._duty.heartbeat_secs
-            await asyncio.wait({first, hurried}, timeout=secs, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({first, hurried}, timeout=beat_secs, return_when=asyncio.FIRST_COMPLETED)
             if not first.done():
                 return None if hurried.done() else []
             said = [first.result()]
@@ -162,57 +202,41 @@ class Slot:
             first.cancel()
             hurried.cancel()
 
-    async def _hear(self, heard: "asyncio.Queue[dict[str, Any]]") -> None:
-        said: dict[str, Any] = {}
-        while not {"result", "error", "died"} & said.keys():
-            try:
-                said = await self._child.hear()
-            except ChildDiedError as death:
-                said = {"died": str(death)}
-            await heard.put(said)
-
-    async def _pass_on(self, claim: Mapping[str, str], notes: Sequence[Mapping[str, Any]]) -> None:
+    async def _pass_on(self, claim: "_Claim", notes: Sequence[Mapping[str, Any]]) -> None:
         try:
             if notes:
-                await self._duty.server.notify([{**claim, **note} for note in notes])
+                await self._duty.server.notify([{**claim.ids, **note} for note in notes])
         except AwayError as error:
             # The task goes on: the server may be back before the claim is lost, and tells if it is.
             _log.warning("the server is away: %s", error)
-
-    async def _replace(self) -> None:
-        await self._child.end()
-        if not self._duty.stop.asked.is_set():
-            self._child = await self._start()
-
-
-async def again(work: Callable[[], Awaitable[T]], what: str, unless: asyncio.Event) -> T:
-    """Do it until the server answers. Raises AwayError where it does not, and the event has come."""
-    failures = 0
-    while True:
-        try:
-            return await work()
-        except AwayError as error:
-            if unless.is_set():
+            await until(self._duty.stop.hurried, asyncio.sleep(min(1.0, claim.beat_secs)))
+        except RefusedError as refusal:
+            if refusal.kind in _LOST:
                 raise
-            pause = _PAUSES_SECS[min(failures, len(_PAUSES_SECS) - 1)]
-            failures += 1
-            _log.warning("the server is away while a worker %s: %s; again in %g s", what, error, pause)
-            await until(unless, asyncio.sleep(pause))
+            _log.warning("what a task says was refused: %s", refusal)
 
 
-async def until(event: asyncio.Event, work: Awaitable[T]) -> T | None:
-    """The result of the work; None if the event comes first: then the work is cancelled."""
-    working, waiting = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What is spoken of, and how often it is to be spoken of."""
+
+    ids: Mapping[str, str]
+    beat_secs: float
+
+
+async def _hear(child: ChildProcess, asked: Mapping[str, Any], heard: "asyncio.Queue[dict[str, Any]]") -> None:
+    """Have the task run, and hear it to its end, or to the end of its process."""
+    said: dict[str, Any] = {}
     try:
-        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
-    finally:
-        for task in (working, waiting):
-            task.cancel()
-        await asyncio.gather(working, waiting, return_exceptions=True)
+        await child.ask(asked)
+        while not {"result", "error"} & said.keys():
+            said = await child.hear()
+            await heard.put(said)
+    except ChildDiedError as death:
+        await heard.put({"died": str(death)})
 
 
-def _notes(said: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _notes(said: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What the server is told of it: every line, and of several progresses in a row the last one."""
     notes: list[dict[str, Any]] = []
     for one in said:

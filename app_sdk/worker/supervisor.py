@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from app_sdk.worker.patience import Stop, again, until
 from app_sdk.worker.process import ChildDiedError, ChildProcess
 from app_sdk.worker.server import Server
-from app_sdk.worker.slot import Duty, Slot, Stop, again, until
+from app_sdk.worker.slot import HEARTBEATS, Duty, LoadError, Slot
 
 DEFAULT_GRACE_SECS = 25.0
 DEFAULT_LOST_AFTER_SECS = 60.0
-_HEARTBEATS = 4
+MOST_TASKS = 500
 _log = logging.getLogger("app_sdk.worker")
 
 
@@ -63,38 +64,46 @@ class _Worker:
     async def run(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._end)
-        first, declared = await self._start()
         try:
-            if not declared:
-                raise WorkerError(f"no task is declared in {', '.join(self._options.modules)}")
+            started = await until(self._stop.asked, self._start())
+        except LoadError as error:
+            raise WorkerError(str(error)) from error
+        if started is None:
+            return
+        first, declared = started
+        try:
+            _check(declared, self._options.modules)
             async with Server(self._options.url, self._options.token) as server:
                 await self._serve(server, first, declared)
         finally:
             await first.end()
 
     async def _serve(self, server: Server, first: ChildProcess, declared: Mapping[str, Mapping[str, Any]]) -> None:
-        app_id = self._options.app_id or app_id_of(next(iter(declared)))
-        entries = {f"{app_id}_{name}": entry for name, entry in declared.items()}
+        app_id = self._options.app_id or app_id_of(self._options.modules[0])
         timeout = {"inProgressTimeout": round(self._options.lost_after_secs * 1000)}
-        tasks = [{"id": id_, **entry, **timeout} for id_, entry in entries.items()]
+        tasks = [{"id": f"{app_id}_{name}", **entry, **timeout} for name, entry in declared.items()]
         asked = self._stop.asked
         await until(asked, again(lambda: server.register(app_id, tasks), "registers its tasks", asked))
         for name in sorted(declared):
             _log.info("serves %s", name)
-        name = f"{socket.gethostname()}:{os.getpid()}"
-        names = {id_: str(entry["name"]) for id_, entry in entries.items()}
-        duty = Duty(server, names, name, self._options.lost_after_secs / _HEARTBEATS, self._stop)
-        others = [(await self._start())[0] for _ in range(self._options.processes - 1)]
+        duty = Duty(
+            server=server,
+            tasks={f"{app_id}_{name}": name for name in declared},
+            name=f"{socket.gethostname()}:{os.getpid()}",
+            heartbeat_secs=self._options.lost_after_secs / HEARTBEATS,
+            stop=self._stop,
+            start=self._another,
+        )
         async with asyncio.TaskGroup() as group:
-            for child in (first, *others):
-                group.create_task(Slot(duty, child, self._another).run())
+            for number in range(self._options.processes):
+                group.create_task(Slot(duty, None if number else first).run())
 
     async def _another(self) -> ChildProcess:
         child, _ = await self._start()
         return child
 
     async def _start(self) -> tuple[ChildProcess, dict[str, Any]]:
-        """A process, and what it declares by name. Raises WorkerError."""
+        """A process, and what it declares by name. Raises LoadError, OSError."""
         environment = {"ORCHESTRATOR_URL": self._options.url}
         if self._options.token:
             environment["ORCHESTRATOR_TOKEN"] = self._options.token
@@ -102,10 +111,13 @@ class _Worker:
         try:
             said = await child.hear()
         except ChildDiedError as death:
-            raise WorkerError(f"the tasks cannot be loaded: {death}") from death
+            raise LoadError(f"the tasks cannot be loaded: {death}") from death
+        except asyncio.CancelledError:
+            await child.end()
+            raise
         if "broken" in said:
             await child.end()
-            raise WorkerError(f"the tasks cannot be loaded: {said['broken']}")
+            raise LoadError(f"the tasks cannot be loaded: {said['broken']}")
         return child, said["declared"]
 
     def _end(self) -> None:
@@ -117,6 +129,13 @@ class _Worker:
         asyncio.get_running_loop().call_later(self._options.grace_secs, self._stop.hurried.set)
 
 
-def app_id_of(name: str) -> str:
-    """The app that a task of this name belongs to: its top package, as ids of apps are written."""
-    return "app_" + re.sub(r"[^a-z0-9]", "", name.partition(".")[0].lower())
+def app_id_of(module: str) -> str:
+    """The app that the tasks of a module belong to: its top package, as ids of apps are written."""
+    return "app_" + re.sub(r"[^a-z0-9]", "", module.partition(".")[0].lower())
+
+
+def _check(declared: Mapping[str, Any], modules: Sequence[str]) -> None:
+    if not declared:
+        raise WorkerError(f"no task is declared in {', '.join(modules)}")
+    if len(declared) > MOST_TASKS:
+        raise WorkerError(f"{len(declared)} tasks are declared, and a worker serves {MOST_TASKS}: divide the modules")

@@ -84,6 +84,55 @@ def test_early_acknowledged_a_crash_is_the_end(worker: Worker, tmp_path: Path) -
     assert ended(sent("greet", "Ada")).status == "SUCCESS", "the worker goes on"
 
 
+def is_gone(pid: int) -> bool:
+    """Whether no process has this id any more, but for what is left of one that nobody has waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc here")
+def test_a_crash_is_seen_and_nothing_is_left_of_it(worker: Worker, tmp_path: Path) -> None:
+    seen = ended(sent("crash_with_child", str(tmp_path / "file")))
+    assert seen.result == "the process that ran the task has died: it was ended by SIGKILL"
+    left = int((tmp_path / "file").read_text())
+    wait_for(lambda: is_gone(left), "the end of what it had started")
+
+
+def test_of_an_aborted_task_nothing_is_left(server: Server, worker: Worker, tmp_path: Path) -> None:
+    status = sent("hold_with_child", str(tmp_path / "file"))
+    wait_for(has_lines(tmp_path / "file", 1), "its begin")
+    server.post(f"/v1/executions/{status.id}/abort", expected=200)
+    left = int((tmp_path / "file").read_text())
+    wait_for(lambda: is_gone(left), "the end of what it had started")
+
+
+def test_a_task_may_say_much(server: Server, worker: Worker) -> None:
+    status = sent("chatter", 220)
+    assert ended(status).status == "SUCCESS"
+    newest = server.get(f"/v1/executions/{status.id}/logs", limit=500)["items"]
+    said = [line["line"] for line in newest if line["line"].startswith("line ")]
+    assert said == [f"line {number}" for number in reversed(range(220))]
+
+
+def test_what_orjson_writes_is_a_result(worker: Worker) -> None:
+    assert ended(sent("identify")).result == {"id": "00000000-0000-0000-0000-000000000007"}
+
+
+def test_a_thread_that_outlives_its_run_is_not_heard_in_the_next(
+    server: Server, worker: Worker, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        assert ended(sent("speak_later", str(tmp_path / "file"))).status == "SUCCESS"
+    greeted = [sent("greet", "Ada") for _ in range(6)]
+    assert [ended(status).status for status in greeted] == ["SUCCESS"] * 6
+    (tmp_path / "file").touch()
+    for status in greeted:
+        lines = [line["line"] for line in server.get(f"/v1/executions/{status.id}/logs")["items"]]
+        assert "of another run" not in lines
+
+
 def test_late_acknowledged_a_crash_is_made_good_three_times(worker: Worker, tmp_path: Path) -> None:
     seen = ended(sent("crash_late", str(tmp_path / "file")))
     assert seen.status == "FAILURE"

@@ -3,12 +3,14 @@
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app_sdk import get_status
 from tests.acceptance.python_workers import (
     ACME,
+    LOST_AFTER_SECS,
     MODULE,
     ended,
     has_lines,
@@ -80,6 +82,32 @@ def test_a_worker_goes_on_when_the_server_is_back(server: Server, tmp_path: Path
         server.start()
         assert ended(held).result == "attempt 1"
         assert ended(sent("greet", "Ada")).status == "SUCCESS"
+
+
+def app_tasks(server: Server) -> list[dict[str, Any]]:
+    return list(server.get("/v1/apps/app_tests")["manifest"]["tasks"])
+
+
+def test_a_shorter_time_that_another_worker_has_registered_is_kept(server: Server, tmp_path: Path) -> None:
+    with working(tmp_path / "worker.log", "--lost-after", "600") as patient:
+        task = next(one for one in app_tasks(server) if one["id"].endswith(".block"))
+        body = {"tasks": [{**task, "inProgressTimeout": LOST_AFTER_SECS * 1000}]}
+        assert server.request("PUT", "/v1/apps/app_tests/tasks", json=body).json()["changed"]
+        status = sent("block", str(tmp_path / "file"), LOST_AFTER_SECS * 2)
+        assert ended(status).status == "SUCCESS", patient.log.read_text()
+
+
+def test_a_second_signal_does_not_wait(server: Server, tmp_path: Path) -> None:
+    with working(tmp_path / "worker.log") as leaving:
+        held = sent("hold", str(tmp_path / "file"))
+        wait_for(has_lines(tmp_path / "file", 1), "its begin")
+        leaving.signal(signal.SIGTERM)
+        wait_for(lambda: leaving.has_said("stops;"), "the worker to hear of it")
+        leaving.signal(signal.SIGTERM)
+        assert leaving.ended() == 0
+    (tmp_path / "file.go").touch()
+    with working(tmp_path / "next.log"):
+        assert ended(held).result == "attempt 2"
 
 
 def test_the_sample(server: Server, tmp_path: Path) -> None:

@@ -177,6 +177,7 @@ def resource(task: PullTask) -> dict[str, Any]:
         "result": task.result,
         "error": task.error,
         "retryCount": task.attempts,
+        "inProgressTimeoutAt": instant(row.lease_until) if row.status == "in-progress" and row.lease_until else None,
         "executeAt": None if task.execute_at is None else instant(task.execute_at),
         "task_exec_worker": task.turn,
         "app_state": None if task.app_state is None else orjson.Fragment(task.app_state),

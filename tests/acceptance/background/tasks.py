@@ -3,10 +3,13 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from app_sdk import Application, ScheduledTask, on_event, task
 
@@ -70,6 +73,49 @@ def hold(app: Application, path: str) -> str:
     while not Path(f"{path}.go").exists():
         time.sleep(0.02)
     return f"attempt {app.attempt}"
+
+
+@task
+def chatter(app: Application, lines: int) -> str:
+    for number in range(lines):
+        app.log(f"line {number}")
+        app.progress(number, lines, "l\0nes")
+    return "done"
+
+
+@task
+def crash_with_child(app: Application, path: str) -> None:
+    """What it has started holds everything open that it had."""
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(300)
+        os._exit(0)
+    note(path, str(pid))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task
+def hold_with_child(app: Application, path: str) -> None:
+    note(path, str(subprocess.Popen(["sleep", "300"]).pid))
+    time.sleep(300)
+
+
+@task
+def identify(app: Application) -> dict[str, Any]:
+    return {"id": UUID(int=7)}
+
+
+@task
+def speak_later(app: Application, path: str) -> str:
+    """Leaves a thread that goes on logging after its end."""
+
+    def speak() -> None:
+        while not Path(path).exists():
+            app.log("of another run")
+            time.sleep(0.01)
+
+    threading.Thread(target=speak, daemon=True).start()
+    return "done"
 
 
 @task
