@@ -14,9 +14,10 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from app_sdk.protocol.cron import cron_problem
 from app_sdk.protocol.event_pattern import pattern_problem
 from app_sdk.protocol.json_path import json_path
+from app_sdk.protocol.limits import DEFAULT_LIMITS
 from app_sdk.protocol.manifested import TEN_YEARS_SECS, Manifested
 from app_sdk.protocol.pull_options import PullOptions
-from app_sdk.protocol.strict_json import JsonError, loads
+from app_sdk.protocol.strict_json import JsonError, dumps, loads
 
 SEVEN_DAYS_SECS = 7 * 24 * 3600.0
 
@@ -69,6 +70,16 @@ def _plain_alias(alias: str) -> str:
     return alias
 
 
+def _launchable(state: dict[str, Any]) -> dict[str, Any]:
+    try:
+        size = len(dumps(state))
+    except JsonError as error:
+        raise ValueError(f"no state: {error}") from None
+    if size > DEFAULT_LIMITS.worker_state_bytes:
+        raise ValueError(f"a state has at most {DEFAULT_LIMITS.worker_state_bytes:,} bytes, and this one {size:,}")
+    return state
+
+
 def _event_pattern(pattern: str) -> str:
     problem = pattern_problem(pattern)
     if problem:
@@ -110,7 +121,7 @@ class ScheduleManifest(Manifested):
     jitter_secs: Seconds = 0
     catch_up: Literal["latest", "all", "none"] = "latest"
     # The input of what it launches, and the application that it is for.
-    state: dict[str, Any] = Field(default_factory=dict)
+    state: Annotated[dict[str, Any], AfterValidator(_launchable)] = Field(default_factory=dict)
     application: Name | None = None
 
     @model_validator(mode="after")

@@ -1,17 +1,19 @@
 """Apps: install, show, update, delete, activate, stop, rotate the secret, read and change the state."""
 
+import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Response
 
-from app_sdk.protocol.manifest import read_manifest
+from app_sdk.protocol.manifest import AppManifest, read_manifest
 from orchestrator.api.answers import json_answer, listing, raw
 from orchestrator.api.deps import Authenticated, Changing, Context, Paging, Posting
 from orchestrator.api.routes import guarded_router
 from orchestrator.api.shapes import apps as shapes
 from orchestrator.api.shapes.parts import Listing
 from orchestrator.domain.states import AppStatus
-from orchestrator.service import app_queries, apps
+from orchestrator.service import app_queries, apps, tasks
 from orchestrator.service.apps import Installed
 from orchestrator.service.idempotency import Reply
 from orchestrator.store.transaction import Transaction
@@ -22,7 +24,7 @@ router = guarded_router("apps")
 @router.post("/v1/apps", status_code=201, response_model=shapes.AppWithSecret)
 async def install_app(body: shapes.Installation, context: Context, caller: Authenticated, write: Posting) -> Response:
     """Install an app from its manifest. The secret is told in this answer, and never again."""
-    manifest = read_manifest(body.manifest)
+    manifest = await _read(body.manifest)
 
     def work(tx: Transaction) -> Reply:
         workspace_id = caller.workspace_id
@@ -47,7 +49,7 @@ async def get_app(app_id: str, context: Context, caller: Authenticated) -> Respo
 @router.put("/v1/apps/{app_id}", response_model=shapes.App)
 async def update_app(app_id: str, body: shapes.ManifestChange, caller: Authenticated, write: Changing) -> Response:
     """Replace an app's manifest. Executions keep the task's version that they were launched with."""
-    manifest = read_manifest(body.manifest)
+    manifest = await _read(body.manifest)
 
     def work(tx: Transaction) -> Reply:
         apps.update(tx, caller.workspace_id, app_id, manifest)
@@ -132,3 +134,9 @@ def _with_secret(
 ) -> Reply:
     body = _shown(tx, workspace_id, installed.app.id)
     return Reply(status, body, {"secret_key": installed.secret}, location)
+
+
+async def _read(manifest: Mapping[str, Any]) -> AppManifest:
+    read = read_manifest(manifest)
+    await asyncio.to_thread(tasks.check_schemas, read)
+    return read

@@ -109,8 +109,11 @@ async def count_tasks(request: Request) -> Response:
 
 async def _in_batch(request: Request, asked: JsonValue, *, is_full: bool) -> dict[str, Any]:
     try:
-        if is_full and isinstance(asked, dict) and asked.get("method") in _READING:
+        method = asked.get("method") if is_full and isinstance(asked, dict) else None
+        if method in _READING:
             raise TooLarge("the answer to this batch is large already; ask again without it")
+        if method in _POLLING:
+            return {"result": {"resources": []}}
         return await _call(request, asked, waits=False)
     except Exception as error:
         if kind_of(error) is INTERNAL:

@@ -1,5 +1,6 @@
 """Task definitions: list, show, run, pause, resume, and what became of their slots."""
 
+import asyncio
 from urllib.parse import quote
 
 from fastapi import Response
@@ -37,6 +38,7 @@ async def register_tasks(
     An app that is not there is made. 409 for one that has a webhook.
     """
     checked = registering.check(app_id, body.tasks)
+    await asyncio.to_thread(tasks.check_schemas, checked)
 
     def work(tx: Transaction) -> Reply:
         found = registering.register(tx, context.vault, caller, checked, body.tasks)

@@ -150,7 +150,7 @@ class EventDeliverer(Loop):
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._under_way[task]
-        error = task.exception()
+        error = None if task.cancelled() else task.exception()
         if error is not None:
             self._is_unsure = self._is_unsure or isinstance(error, DatabaseUnavailable)
             self._log.error("a delivery could not be recorded", error=repr(error))

@@ -25,6 +25,8 @@ from orchestrator.domain.errors import Invalid
 
 LONGEST_SECS = 2.0
 """Of processor time, for one value."""
+LONGEST_IN_TRANSACTION_SECS = 0.2
+"""The same where others wait for the transaction's end."""
 
 # Without this, the library would fetch what a schema refers to.
 _NOTHING_ELSE: Registry[Any] = Registry()
@@ -47,7 +49,7 @@ def check_schema(schema: dict[str, Any], field: str) -> None:
         raise Invalid("no JSON Schema of a draft that is known here", field=f"{field}.$schema")
     try:
         _check_dialect({key: value for key, value in schema.items() if key != "$schema"}, [], field)
-        found = _first(rules, rules.META_SCHEMA, schema, REGISTRY)
+        found = _first(rules, rules.META_SCHEMA, schema, REGISTRY, LONGEST_SECS)
     except RecursionError:
         raise Invalid("nested too deep for a JSON Schema", field=field) from None
     except _TooLongError:
@@ -56,23 +58,24 @@ def check_schema(schema: dict[str, Any], field: str) -> None:
         raise Invalid(f"no JSON Schema: {_shown(found.message)}", field=field + _path(found.absolute_path))
 
 
-def fault(schema: dict[str, Any], value: JsonValue) -> str | None:
+def fault(schema: dict[str, Any], value: JsonValue, longest_secs: float | None = None) -> str | None:
     """What is wrong with the value, with its path; None if the schema allows it."""
+    longest_secs = LONGEST_SECS if longest_secs is None else longest_secs
     # A `$schema` that is met on the way would bring back the library's own keywords.
     rules = {key: inner for key, inner in schema.items() if key != "$schema"}
     try:
-        found = _first(_rules(schema) or Draft202012Validator, rules, value, _NOTHING_ELSE)
+        found = _first(_rules(schema) or Draft202012Validator, rules, value, _NOTHING_ELSE, longest_secs)
     except Unresolvable as error:
         return f"the schema refers to what is not in it: {error.ref}"
     except RecursionError:
         return "the schema refers to itself without end, or too deep"
     except _TooLongError:
-        return f"it cannot be held against the schema within {LONGEST_SECS:g} s"
+        return f"it cannot be held against the schema within {longest_secs:g} s"
     return None if found is None else f"{json_path(list(found.absolute_path))}: {_shown(found.message)}"
 
 
-def _first(rules: Any, schema: Any, value: JsonValue, known: "Registry[Any]") -> Any:
-    until = _until.set(thread_time() + LONGEST_SECS)
+def _first(rules: Any, schema: Any, value: JsonValue, known: "Registry[Any]", longest_secs: float) -> Any:
+    until = _until.set(thread_time() + longest_secs)
     try:
         return best_match(_bounded(rules)(schema, registry=known).iter_errors(value))
     finally:
@@ -107,6 +110,8 @@ def _in_time(check: Callable[..., Any]) -> Callable[..., Iterator[ValidationErro
         _check_time()
         for error in check(validator, argument, value, schema) or ():
             _check_time()
+            # The library's words hold whole values, and alternatives are all kept.
+            error.message = _shown(error.message)
             yield error
 
     return checked

@@ -79,10 +79,11 @@ class Launched:
     is_started: bool
 
 
-def fit(version_pk: int, definition: TaskDefinition, input_: str) -> Fit:
+def fit(version_pk: int, definition: TaskDefinition, input_: str, longest_secs: float | None = None) -> Fit:
     """Hold an input against its schema; touches nothing."""
     schema = definition.manifest.input_schema
-    return Fit(version_pk, None if schema is None else json_schemas.fault(schema, as_object(input_)))
+    problem = None if schema is None else json_schemas.fault(schema, as_object(input_), longest_secs)
+    return Fit(version_pk, problem)
 
 
 def launch(tx: Transaction, definitions: Definitions, order: LaunchOrder, new_id: NewId) -> Launched:
@@ -226,7 +227,8 @@ def _check_id(tx: Transaction, order: LaunchOrder) -> None:
 def _check_input(definition: TaskDefinition, order: LaunchOrder) -> None:
     found = order.fit
     if found is None or found.version_pk != order.version_pk:
-        found = fit(order.version_pk, definition, order.input)
+        most = json_schemas.LONGEST_IN_TRANSACTION_SECS
+        found = fit(order.version_pk, definition, order.input, most)
     if found.problem is not None:
         raise Invalid(f"the input does not fit the task's input_schema: {found.problem}", field="$.state")
 

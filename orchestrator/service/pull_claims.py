@@ -23,6 +23,7 @@ from orchestrator.store.transaction import Transaction
 
 # In one transaction; who is left without goes first in the next.
 MOST_AT_ONCE = 200
+MOST_AT_ONCE_CHARS = 16 * 1024 * 1024
 # What another transaction holds is passed over, and must not leave an executor with nothing while more is due.
 _SPARE_CANDIDATES = 20
 
@@ -48,6 +49,26 @@ class HandedOut:
 
     given: tuple[tuple[PullTask, ...], ...]
     wait: timedelta | None
+
+
+@dataclass(slots=True)
+class _Load:
+    """What is handed out in one transaction, bounded by number and by the size of the inputs."""
+
+    sizes: Mapping[int, int]
+    count: int = 0
+    size: int = 0
+    is_full: bool = False
+
+    def has_room(self, pk: int) -> bool:
+        """Whether this execution's input fits, too; the first one always does."""
+        if self.count >= MOST_AT_ONCE or (self.count and self.size + self.sizes[pk] > MOST_AT_ONCE_CHARS):
+            self.is_full = True
+        return not self.is_full
+
+    def take(self, pk: int) -> None:
+        self.count += 1
+        self.size += self.sizes[pk]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +123,11 @@ def hand_out(tx: Transaction, definitions: Definitions, callbacks: CallbackUrls,
     seen = _candidates(tx, _demand(askers), limits, now)
     most = {pk: limit.most for pk, limit in limits.items()}
     held = hold(tx, definitions, {one.execution_pk for one in seen}, skip_locked=True)
-    _give(seen, held, _room(tx, held.values(), most), askers, now)
+    load = _Load(pulling.input_sizes(tx, held) if held else {})
+    _give(seen, held, _room(tx, held.values(), most), askers, load, now)
     save(tx, held.values(), now)
     given = _shown(tx, definitions, callbacks, askers, now)
-    is_passed_over = any(one.execution_pk not in held for one in seen)
+    is_passed_over = load.is_full or any(one.execution_pk not in held for one in seen)
     return HandedOut(given, _next_look(tx, tasks, given, now, is_passed_over=is_passed_over))
 
 
@@ -195,25 +217,29 @@ def _room(tx: Transaction, held: Collection[Held], most: Mapping[int, int]) -> _
 
 
 def _give(
-    seen: Sequence[Waiting], held: Mapping[int, Held], room: _Room, askers: Sequence[_Asker], now: datetime
+    seen: Sequence[Waiting],
+    held: Mapping[int, Held],
+    room: _Room,
+    askers: Sequence[_Asker],
+    load: _Load,
+    now: datetime,
 ) -> None:
     queues: dict[int, deque[_Asker]] = {}
     for asker in askers:
         for pk in asker.names:
             queues.setdefault(pk, deque()).append(asker)
-    left = MOST_AT_ONCE
     for one in seen:
         queue = queues[one.task_pk]
         while queue and queue[0].is_served:
             queue.popleft()
         owner = held.get(one.execution_pk)
-        if not queue or not left or owner is None:
+        if not queue or owner is None or not load.has_room(owner.pk):
             continue
         if owner.execution.may_claim(one.worker_id, one.token, now) and room.take(owner):
             terms = PullTerms.of(owner.definition.manifest)
             owner.execution.claim(one.worker_id, terms.lease(queue[0].wanted.executor, now))
             queue[0].taken.append((owner, one.worker_id))
-            left -= 1
+            load.take(owner.pk)
 
 
 def _shown(

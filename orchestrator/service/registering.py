@@ -6,6 +6,7 @@ from typing import Any
 
 from app_sdk.protocol import strict_json
 from app_sdk.protocol.manifest import AppManifest, read_manifest
+from app_sdk.protocol.strict_json import ENVELOPE_DEPTH, MAX_DEPTH
 from orchestrator.domain.errors import Conflict, Forbidden, NotFound
 from orchestrator.service import apps
 from orchestrator.service.tokens import Caller, Role
@@ -19,7 +20,7 @@ Entry = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """The tasks that an app has now, by id; `has_changed`: some were added, or brought up to date."""
+    """The tasks that were named, by id; `has_changed`: some were added, or brought up to date."""
 
     app_id: str
     task_ids: Sequence[str]
@@ -43,24 +44,27 @@ def register(
     an app that has a webhook.
     """
     _check_names(caller, checked)
+    ids = [task.id for task in checked.tasks]
     pk = lookups.app_pk(tx, caller.workspace_id, checked.id)
     if caller.role is Role.APP and pk != caller.scope.app_pk:
         raise NotFound(f"there is no app {checked.id}")
     if pk is None:
+        _check_handlers(caller, checked, known={})
         apps.install(tx, vault, caller.workspace_id, checked, None)
-        return Registered(checked.id, [task.id for task in checked.tasks], has_changed=True)
+        return Registered(checked.id, ids, has_changed=True)
     # Whoever registers at the same time waits here, and then finds what was registered.
     statements.lock_states(tx, [pk])
     app = apps.get(tx, caller.workspace_id, checked.id)
-    present = strict_json.loads(app.manifest.encode())
+    present = strict_json.loads(app.manifest.encode(), max_depth=MAX_DEPTH + ENVELOPE_DEPTH)
     assert isinstance(present, dict)
     if app.webhook_endpoint is not None:
         raise Conflict(f"app {app.id} has a webhook: its tasks are those of its manifest")
+    _check_handlers(caller, checked, {task.id: task.on_events for task in read_manifest(present).tasks})
     merged = read_manifest({**present, "tasks": _merged(present.get("tasks"), entries)})
     has_changed = merged.model_dump_json(exclude_unset=True) != app.manifest
     if has_changed:
         apps.update(tx, caller.workspace_id, app.id, merged)
-    return Registered(app.id, [task.id for task in merged.tasks], has_changed)
+    return Registered(app.id, ids, has_changed)
 
 
 def _merged(present: Any, entries: Sequence[Entry]) -> list[Entry]:
@@ -71,9 +75,20 @@ def _merged(present: Any, entries: Sequence[Entry]) -> list[Entry]:
 
 def _check_names(caller: Caller, checked: AppManifest) -> None:
     bound = caller.scope.tasks
-    if bound is None:
+    if caller.role is not Role.EXECUTOR:
         return
+    if bound is None:
+        raise Forbidden("this token names no tasks: make one that does, with token create --role executor --task …")
     named = {*bound, *(f"{checked.id}_{name}" for name in bound)}
     foreign = next((name for task in checked.tasks for name in (task.id, *task.aliases) if name not in named), None)
     if foreign is not None:
         raise Forbidden(f"this token is not for {foreign}; it is for {', '.join(bound)}")
+
+
+def _check_handlers(caller: Caller, checked: AppManifest, known: Mapping[str, Any]) -> None:
+    """Events tell of every app of the workspace: who may hear them is an admin's word, given once."""
+    if caller.role is Role.ADMIN:
+        return
+    new = next((task.id for task in checked.tasks if set(task.on_events) - set(known.get(task.id, ()))), None)
+    if new is not None:
+        raise Forbidden(f"{new} is launched by events: an admin registers it first, or anew where its patterns change")

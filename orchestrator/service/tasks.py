@@ -25,8 +25,7 @@ def register(tx: Transaction, app: App, manifest: AppManifest) -> None:
     """
     now = to_micros(tx.now())
     known = {task.id: task for task in of_app(tx, app)}
-    for position, definition in enumerate(manifest.tasks):
-        _check_schemas(definition, f"$.manifest.tasks[{position}]")
+    for definition in manifest.tasks:
         task = known.pop(definition.id, None) or Task(
             workspace_id=app.workspace_id,
             app_pk=app.key,
@@ -87,10 +86,12 @@ def schedule_of(definition: TaskManifest, anchor_at: int) -> Schedule | None:
     return occurrences.schedule_of(asked, anchor_at)
 
 
-def _check_schemas(definition: TaskManifest, place: str) -> None:
-    for name, schema in (("input_schema", definition.input_schema), ("result_schema", definition.result_schema)):
-        if schema is not None:
-            check_schema(schema, f"{place}.{name}")
+def check_schemas(manifest: AppManifest) -> None:
+    """Raises Invalid for what is no JSON Schema. It may take seconds: do it before the transaction that installs."""
+    for position, task in enumerate(manifest.tasks):
+        for name, schema in (("input_schema", task.input_schema), ("result_schema", task.result_schema)):
+            if schema is not None:
+                check_schema(schema, f"$.manifest.tasks[{position}].{name}")
 
 
 def _add_version(tx: Transaction, task: Task, definition: TaskManifest, now: int) -> None:

@@ -44,7 +44,8 @@ SELECT e.pk, e.uid, e.id, e.number, e.task_pk, e.version_pk, t.id, d.name, d.inp
 {_FROM}"""
 _COUNT = f"SELECT count(*) {_FROM}"
 _SIZES = f"""
-SELECT w.execution_pk, w.worker_id, length(d.input) + length(s.state) + coalesce(length(c.answer), 0),
+SELECT w.execution_pk, w.worker_id,
+       length(d.input) + length(s.state) + coalesce(length(c.answer), 0) + coalesce(length(b.body), 0),
        {_UPDATED} AS updated_at
 {_FROM}"""
 _ORDERS = {"createdAt": "e.pk", "lastUpdated": "updated_at"}

@@ -44,6 +44,7 @@ SELECT w.pull_task_pk, coalesce(e.concurrency_key, ''), count(*)
   FROM workers w JOIN executions e ON e.pk = w.execution_pk
  WHERE w.pull_task_pk IN :task_pks AND w.status = 'calling'
  GROUP BY w.pull_task_pk, coalesce(e.concurrency_key, '')"""
+_INPUT_SIZES = "SELECT execution_pk, length(input) FROM execution_details WHERE execution_pk IN :pks"
 _KEYS = "SELECT pk, coalesce(concurrency_key, '') FROM executions WHERE pk IN :pks"
 
 _RUN_OUT = """
@@ -151,6 +152,11 @@ def busy(tx: Transaction, task_pks: Iterable[int]) -> dict[tuple[int, str], int]
     """How many claims each (task, concurrency key) has; those without a key count together, under an empty one."""
     rows = tx.rows(_BUSY, task_pks=sorted(task_pks))
     return {(task_pk, key): count for task_pk, key, count in rows}
+
+
+def input_sizes(tx: Transaction, execution_pks: Iterable[int]) -> Mapping[int, int]:
+    """How many characters the inputs of executions have."""
+    return {row[0]: row[1] for row in tx.rows(_INPUT_SIZES, pks=sorted(execution_pks))}
 
 
 def keys(tx: Transaction, execution_pks: Iterable[int]) -> Mapping[int, str]:

@@ -149,9 +149,9 @@ async def test_an_input_is_held_against_its_schema_before_the_transaction_that_l
     await api.install("app_shop", a_task(input_schema={"required": ["order"]}, on_multiple_exec="allow"))
     threads: list[str] = []
 
-    def noted(schema: Json, value: JsonValue) -> str | None:
+    def noted(schema: Json, value: JsonValue, longest_secs: float | None) -> str | None:
         threads.append(threading.current_thread().name)
-        return json_schemas.fault(schema, value)
+        return json_schemas.fault(schema, value, longest_secs)
 
     monkeypatch.setattr(launching, "json_schemas", SimpleNamespace(fault=noted))
     state: Json = {"order": 1}

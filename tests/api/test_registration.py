@@ -1,12 +1,14 @@
 """Workers register the tasks that they run: an app of its own, added to, brought up to date, and by whom."""
 
 import asyncio
+from functools import reduce
 
 import pytest
 
 from tests.api.doors import Api, Json, a_manifest, accepted, fields, refused
 
 APP = "app_crm"
+DEEP: Json = reduce(lambda inner, _: {"n": inner}, range(66), {})
 
 
 def an_entry(name: str = "crm.tasks.enrich", **more: object) -> Json:
@@ -36,7 +38,9 @@ async def test_an_app_is_made_and_added_to(api: Api) -> None:
     assert api.wakes
 
     second = await registered(api, an_entry("crm.tasks.report"))
-    assert second["task_ids"] == [f"{APP}_crm.tasks.enrich", f"{APP}_crm.tasks.report"], "the others stay"
+    assert second["task_ids"] == [f"{APP}_crm.tasks.report"]
+    shown = accepted(await api.admin.get(f"/v1/apps/{APP}/tasks"))["items"]
+    assert [task["id"] for task in shown] == [f"{APP}_crm.tasks.enrich", f"{APP}_crm.tasks.report"], "the others stay"
     launched = accepted(await api.admin.post("/v1/executions", json={"task_id": "crm.tasks.enrich"}), 201)
     assert (launched["task_id"], launched["application"]) == (f"{APP}_crm.tasks.enrich", APP)
 
@@ -81,6 +85,25 @@ async def test_an_executor_registers_what_its_token_names(api: Api) -> None:
     assert app["manifest"]["tasks"] == [an_entry()]
 
 
+async def test_an_executor_whose_token_names_nothing_registers_nothing(api: Api) -> None:
+    client = await api.as_role("executor")
+    answer = await client.put(f"/v1/apps/{APP}/tasks", json={"tasks": [an_entry()]})
+    assert "names no tasks" in refused(answer, 403, "forbidden")["detail"]
+
+
+async def test_who_hears_of_events_is_an_admins_word(api: Api) -> None:
+    handler = an_entry(on_events=["core.task.crm.#.failure.v1"])
+    made = {"name": "worker", "role": "executor", "tasks": ["crm.tasks.enrich"]}
+    client = await api.client(accepted(await api.admin.post("/v1/tokens", json=made), 201)["token"])
+    path = f"/v1/apps/{APP}/tasks"
+    refused(await client.put(path, json={"tasks": [handler]}), 403, "forbidden")
+    await registered(api, handler)
+    accepted(await client.put(path, json={"tasks": [{**handler, "description": "better"}]}))
+    for patterns in (["#"], [*handler["on_events"], "core.task.#"]):
+        refused(await client.put(path, json={"tasks": [{**handler, "on_events": patterns}]}), 403, "forbidden")
+    accepted(await client.put(path, json={"tasks": [an_entry()]}))
+
+
 async def test_an_apps_token_registers_for_its_own_app_only(api: Api) -> None:
     await api.install("app_shop")
     await registered(api, an_entry())
@@ -104,6 +127,7 @@ async def test_an_app_with_a_webhook_has_its_manifest_for_that(api: Api) -> None
     ("entry", "field"),
     [
         ({"id": "other_x"}, "$.manifest.tasks[0].id"),
+        ({"schedule": {"cron": "* * * * *", "state": DEEP}}, "$.manifest.tasks[0].schedule.state"),
         ({"inProgressTimeout": 0}, "$.manifest.tasks[0].inProgressTimeout"),
         ({"input_schema": {"type": "nothing"}}, "$.manifest.tasks[0].input_schema.type"),
     ],

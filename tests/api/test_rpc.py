@@ -132,15 +132,17 @@ async def test_a_batch_is_answered_in_its_order(api: Api) -> None:
 
 async def test_a_batch_reads_only_so_much(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rpc_door, "MOST_IN_AN_ANSWER_BYTES", 1000)
-    client = await an_executor(api)
+    await an_executor(api)
     for _ in range(3):
         await api.launch(TASK, state={"text": "x" * 600})
     look = {"method": "awf.task/list", "params": {}}
     take = {"method": "awf.task/poll", "params": {"taskDefinitions": ["shop/send"]}}
-    answers = (await client.post("/rpc", json=[look, look, take])).json()
+    make = {"method": "awf.task/create-and-execute", "params": {"definition": "shop/send"}}
+    answers = (await api.admin.post("/rpc", json=[look, look, take, make])).json()
     assert len(answers[0]["result"]["resources"]) == 3
     assert answers[1]["error"]["type"] == "too-large"
-    assert len(answers[2]["result"]["resources"]) == 1, "what changes something is done"
+    assert answers[2]["result"]["resources"] == []
+    assert answers[3]["result"]["resource"]["status"] == "ready", "what changes something is done"
 
 
 async def test_while_the_database_is_away_polls_alone_are_answered(

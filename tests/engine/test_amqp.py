@@ -1,17 +1,22 @@
 """Events at a topic exchange of a real RabbitMQ; and what becomes of them without one."""
 
 import asyncio
+import contextlib
 import json
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import aiormq
 import pytest
 
 from orchestrator.domain.errors import Invalid
-from orchestrator.service import subscriptions
+from orchestrator.domain.outcome import FailureKind, NoResponse
+from orchestrator.engine.amqp import AmqpSender, Terms
+from orchestrator.engine.caller import CallerOptions, open_dialer
+from orchestrator.service import event_delivering, subscriptions
+from orchestrator.service.claim import LeaseTerms
 from orchestrator.service.subscriptions import SubscriptionOrder
 from tests.engine.posting import FAILURE, PostOffice, open_post_office
 from tests.support.rabbitmq import RabbitMQ, installed, running_rabbitmq
@@ -114,15 +119,80 @@ async def test_a_broker_that_is_away_costs_a_try(sqlite_url: str) -> None:
         assert "cannot connect" in str(message)
 
 
-async def test_one_that_says_nothing_is_given_up(sqlite_url: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        async with open_post_office(sqlite_url, webhook={"timeout_secs": 1}) as office:
-            id_ = await subscribe(office, silent.getsockname()[1])
-            await office.events(1)
+@asynccontextmanager
+async def silent_server() -> AsyncIterator[tuple[int, "asyncio.Queue[None]"]]:
+    """One that accepts and says nothing: its port, and an entry for each connection."""
+    accepted: asyncio.Queue[None] = asyncio.Queue()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.put_nowait(None)
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(100):
+                pass
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1], accepted
+
+
+async def test_after_a_silence_the_next_try_has_a_connection_of_its_own(sqlite_url: str) -> None:
+    async with (
+        silent_server() as (port, accepted),
+        open_post_office(sqlite_url, webhook={"timeout_secs": 0.3}) as office,
+    ):
+        id_ = await subscribe(office, port)
+        await office.events(1)
+        for tries in (1, 2):
             await office.deliver()
-            [(status, tries, message)] = await office.deliveries(id_)
-            assert (status, tries) == ("pending", 1)
-            assert "within 1 s" in str(message)
+            [(status, tried, message)] = await office.deliveries(id_)
+            assert (status, tried) == ("pending", tries)
+            assert "within 0.3 s" in str(message)
+            office.advance(timedelta(minutes=10))
+        assert accepted.qsize() == 2
+
+
+async def test_what_is_under_way_at_the_close_is_lost_and_no_try(sqlite_url: str) -> None:
+    sender = AmqpSender(open_dialer(CallerOptions(allow_private_addresses=True)))
+    async with silent_server() as (port, accepted), open_post_office(sqlite_url) as office:
+        await subscribe(office, port)
+        await office.events(2)
+        lease = LeaseTerms("by hand", timedelta(minutes=1))
+        taken = await office.world.database.write(event_delivering.take, 5, lease)
+        assert taken
+        publishing = [
+            asyncio.create_task(sender.publish(event, str(event.target_url), "guest", Terms(20, verify_tls=True)))
+            for event in taken
+        ]
+        await accepted.get()
+        await sender.close()
+        outcomes = await asyncio.gather(*publishing)
+    assert [isinstance(one, NoResponse) and one.kind for one in outcomes] == [FailureKind.LOST] * len(taken)
+
+
+@pytest.mark.slow
+async def test_what_the_broker_has_no_room_for_is_tried_again_and_holds_up_nothing(
+    sqlite_url: str, rabbitmq: RabbitMQ
+) -> None:
+    connection = await aiormq.connect(f"amqp://guest:guest@127.0.0.1:{rabbitmq.port}/")
+    try:
+        channel = await connection.channel()
+        await channel.exchange_declare(exchange="narrow", exchange_type="topic", durable=True)
+        narrow: dict[str, Any] = {"x-max-length": 1, "x-overflow": "reject-publish"}
+        queue = str((await channel.queue_declare(exclusive=True, arguments=narrow)).queue)
+        await channel.queue_bind(queue, "narrow", routing_key="#")
+        async with open_post_office(sqlite_url) as office:
+            id_ = await subscribe(office, rabbitmq.port, path="/?exchange=narrow")
+            await office.events(2)
+            await office.deliver()
+            assert sorted(await office.statuses(id_)) == ["delivered", "pending"]
+            assert any("refused by" in str(message) for _, _, message in await office.deliveries(id_))
+            await channel.queue_purge(queue)
+            office.advance(timedelta(minutes=1))
+            await office.deliver()
+            assert await office.statuses(id_) == ["delivered"] * 2
+    finally:
+        await connection.close()
 
 
 async def test_private_addresses_are_refused_here_too(sqlite_url: str) -> None:

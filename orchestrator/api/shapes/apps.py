@@ -55,7 +55,7 @@ class Registration(Asked):
 
 
 class Registered(Shown):
-    """The tasks that the app has now."""
+    """The tasks that were registered."""
 
     app_id: str
     task_ids: list[str]
