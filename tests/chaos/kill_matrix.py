@@ -113,6 +113,8 @@ def run(kind: Kind, points: Sequence[str], kills: int, seed: int, directory: Pat
             outcome.faults[point] += kills
         last = killing.boot(None)
         assert wait_ready(port, last), tail(last.log)
+        # The one before may have been killed with the last of its work, and this one would have nothing to call for.
+        killing.launch()
         _note_windows(killing)
         outcome.times["rest"] = [stage.rest(REST_SECS)]
         outcome.take(judge(stage))
