@@ -165,3 +165,14 @@ async def test_an_unknown_app_is_not_found(api_on_sqlite: Api) -> None:
         await admin.patch("/v1/apps/app_no/state", json={"mutations": [{"operation": "delete", "key": "a"}]}),
     ):
         refused(response, 404, "not-found")
+
+
+async def test_what_is_no_schema_is_refused_at_the_install_and_at_an_update(api: Api) -> None:
+    sound = a_manifest("app_shop", a_task("app_shop_sync", input_schema={"type": "object"}))
+    manifest = a_manifest("app_shop", a_task("app_shop_sync", input_schema={"type": "wish"}))
+    answer = await api.admin.post("/v1/apps", json={"manifest": manifest})
+    assert fields(refused(answer, 422, "invalid")) == ["$.manifest.tasks[0].input_schema.type"]
+    accepted(await api.admin.post("/v1/apps", json={"manifest": sound}), 201)
+    answer = await api.admin.put("/v1/apps/app_shop", json={"manifest": manifest})
+    assert fields(refused(answer, 422, "invalid")) == ["$.manifest.tasks[0].input_schema.type"]
+    assert accepted(await api.admin.get("/v1/apps/app_shop"))["manifest"] == sound

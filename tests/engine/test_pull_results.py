@@ -56,13 +56,6 @@ async def test_a_schema_fetches_nothing(database_url: str) -> None:
             await executor.world.launch()
 
 
-async def test_what_is_no_schema_cannot_be_installed(database_url: str) -> None:
-    async with pulled_world(database_url) as executor:
-        with pytest.raises(Invalid, match="no JSON Schema") as refusal:
-            await executor.world.install({"transport": "pull", "input_schema": {"type": "wish"}}, app_id="app_bad")
-        assert refusal.value.facts["field"] == "$.manifest.tasks[0].input_schema.type"
-
-
 async def test_steps_do_all_that_the_answer_of_an_app_does(database_url: str) -> None:
     async with pulled_world(database_url, pull_result="step") as executor:
         world = executor.world
