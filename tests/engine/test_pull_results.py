@@ -1,13 +1,16 @@
 """What executors come to: results held against limits and schemas, and whole steps as an app would answer them."""
 
+import asyncio
 import json
+from collections import Counter
 
 import orjson
 import pytest
 
 from app_sdk.protocol.limits import Limits
 from orchestrator.domain.errors import ClaimRefused, Invalid
-from tests.engine.executors import pulled_world
+from orchestrator.service.pull_tasks import PullTask
+from tests.engine.executors import Executor, pulled_world
 from tests.engine.third_party import ThirdParty
 
 
@@ -90,6 +93,48 @@ async def test_steps_do_all_that_the_answer_of_an_app_does(database_url: str) ->
             assert (await executor.succeed(task, {"is_done": True})).refused is None
         (open_workers,) = await world.row("SELECT open_workers FROM executions")
         assert open_workers == 0
+
+
+async def test_ten_workers_are_spawned_stepped_by_three_executors_and_joined(database_url: str) -> None:
+    async with pulled_world(database_url, pull_result="step") as first:
+        world = first.world
+        crew = [first, *(Executor(world, name) for name in ("tok_2", "tok_3"))]
+        execution = await world.launch()
+        helpers = [{"worker_id": number, "initial_state": {"n": number, "left": 3}} for number in range(1, 10)]
+        await first.succeed(await first.started(), {"new_workers": helpers, "wait_for_workers": True})
+        stepped: Counter[tuple[str, str]] = Counter()
+        joined: list[PullTask] = []
+
+        async def work(executor: Executor) -> int:
+            done = 0
+            for task in await executor.poll(places=2):
+                if task.id == execution:
+                    joined.append(task)
+                    continue
+                await executor.start(task)
+                assert task.turn is not None
+                state = json.loads(orjson.dumps(task.turn))["worker_state"]
+                left = state["left"] - 1
+                count = {"operation": "increment", "key": "steps", "value": 1}
+                answer = {"updated_worker_state": {**state, "left": left}, "is_done": not left}
+                settled = await executor.succeed(task, {**answer, "app_state_mutations": [count]})
+                assert settled.refused is None
+                stepped[executor.name, task.id] += 1
+                done += 1
+            return done
+
+        while sum(await asyncio.gather(*(work(executor) for executor in crew))):
+            pass
+        assert sum(stepped.values()) == 27
+        assert {name for name, _ in stepped} == {"tok_1", "tok_2", "tok_3"}
+        [main] = joined
+        assert main.turn is not None
+        results = json.loads(orjson.dumps(main.turn))["worker_results"]
+        assert len(results) == 9
+        await first.start(main)
+        await first.succeed(main, {"is_done": True})
+        assert await world.status(execution) == "succeeded"
+        assert json.loads(await world.app_state()) == {"steps": 27}
 
 
 async def test_a_step_that_breaks_the_contract_is_a_failed_attempt(database_url: str) -> None:
