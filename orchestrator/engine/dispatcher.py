@@ -30,11 +30,16 @@ LARGE_ANSWER_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class DispatcherOptions:
-    """`concurrency`: calls in flight on this node. `lease`: must outlast the longest call and its commit."""
+    """`concurrency`: calls in flight on this node. `lease`: must outlast the longest call and its commit.
+
+    `begin_within`: a call that has not begun so long after its claim is not made. A node that stood still in between
+    may have been given up by the others, and one of them may be making it.
+    """
 
     node: str
     concurrency: int
     lease: timedelta
+    begin_within: timedelta
     limits: Limits
     poll_interval: timedelta
 
@@ -151,9 +156,10 @@ class Dispatcher(Loop):
         """One step: call, report, apply. Returns the renewed claim, if any, and since when its lease may run."""
         clock = asyncio.get_running_loop().time
         lease_ends = began + self._options.lease.total_seconds()
-        if self._draining or clock() > lease_ends - self._requests.timeout_secs:
+        latest = min(lease_ends - self._requests.timeout_secs, began + self._options.begin_within.total_seconds())
+        if self._draining or clock() > latest:
             # The drain may have begun while the commit that renewed this claim was under way. Or that took so long
-            # that the answer would come after the lease: others must be free to take over.
+            # that the answer would come after the lease, or that the others take this node for dead.
             await self._release([claim])
             return None, began
         done = await self._call(claim)

@@ -15,6 +15,7 @@ from orchestrator.engine.deliverer import DelivererOptions
 from orchestrator.engine.dispatcher import DispatcherOptions
 from orchestrator.engine.event_deliverer import EventDelivererOptions, EventSenders
 from orchestrator.engine.event_request import EventRequestOptions
+from orchestrator.engine.registrar import BEATS_PER_TIMEOUT
 from orchestrator.engine.request import RequestOptions
 from orchestrator.runtime.identifiers import new_id
 from orchestrator.service.callback_urls import CallbackSigner
@@ -127,6 +128,7 @@ def dispatcher_options(settings: Settings, identity: str, poll: timedelta) -> Di
         node=identity,
         concurrency=settings.engine.concurrency,
         lease=timedelta(seconds=settings.engine.lease_secs),
+        begin_within=timedelta(seconds=settings.engine.node_timeout_secs) * (1 - 1 / BEATS_PER_TIMEOUT),
         limits=limits_of(settings),
         poll_interval=poll,
     )

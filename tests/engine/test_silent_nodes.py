@@ -1,16 +1,19 @@
 """What becomes of the claims and import batches of a node that is gone."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from orchestrator.runtime.node import Node
 from orchestrator.service import delivering, nodes
-from orchestrator.service.claim import LeaseTerms
+from orchestrator.service.claim import LeaseTerms, next_claims
 from orchestrator.service.nodes import NodeStatus
+from orchestrator.store.database import Database
 from orchestrator.store.nodes import NodeFacts
 from tests.engine.by_hand import ByHand
 from tests.engine.test_nodes import QUICK, TIMEOUT, done, facts_of, listed
@@ -114,3 +117,31 @@ async def beats_of(world: World, node: Node, wanted: int) -> int:
 
     await eventually(probe, f"{wanted} signs of life")
     return len(seen)
+
+
+async def test_a_node_that_stood_still_after_its_claim_does_not_make_the_call(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others may have given it up, and one of them may be making the same call."""
+    async with running_world(
+        database_url, lambda request: {"is_done": True}, start=False, engine={"node_timeout_secs": 0.5}
+    ) as world:
+        await world.install()
+        execution = await world.launch()
+        write, stood_still = Database.write, list[int]()
+
+        async def standing_still(database: Database, work: Any, *args: Any) -> Any:
+            result = await write(database, work, *args)
+            if work is next_claims and result.claims and not stood_still:
+                stood_still.append(len(result.claims))
+                # As by SIGSTOP: the loop's clock goes on.
+                time.sleep(0.6)  # noqa: ASYNC251
+            return result
+
+        monkeypatch.setattr(Database, "write", standing_still)
+        await world.node.start()
+        assert await world.ended(execution) == "succeeded"
+        assert stood_still == [1]
+        tokens = await world.rows("SELECT token, outcome FROM calls")
+    assert tokens == [(2, "applied")]
+    assert len(world.app.received) == 1
