@@ -82,7 +82,9 @@ class LifeCheck:
                 require(not is_over, f"{what}, and nothing is left to do")
                 require(is_open or undelivered, f"{what}, and nothing can go on")
             case _:
-                require(execution["status"] == "pending" and is_open, what)
+                # Retried, it may only have to wait for its turn: what its workers had done was delivered since.
+                is_retried = execution["attempt"] > 1 and set(statuses.values()) == {"done"}
+                require(execution["status"] == "pending" and (is_open or is_retried), what)
 
     def _check_overlap(self) -> None:
         groups: dict[tuple[int, str], list[Row]] = {}
