@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
+from functools import cached_property
 
 RMD_HEADER = "X-Rmd-Signature"
 ID_HEADER = "webhook-id"
@@ -26,26 +27,57 @@ def generate_secret() -> str:
     return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
 
 
+class Signer:
+    """Signs any number of bodies with one secret, whose part of the work is done once."""
+
+    def __init__(self, secret: str) -> None:
+        """Its methods raise ValueError if the secret is empty."""
+        self._secret = secret
+
+    @cached_property
+    def _rmd(self) -> hmac.HMAC:
+        return hmac.new(_whole(self._secret), digestmod=hashlib.sha256)
+
+    @cached_property
+    def _standard(self) -> hmac.HMAC:
+        return hmac.new(_standard_key(self._secret), digestmod=hashlib.sha256)
+
+    def rmd_signature(self, body: bytes) -> str:
+        """The lower-case hex HMAC-SHA256 of the body, keyed with the UTF-8 bytes of the whole secret."""
+        mac = self._rmd.copy()
+        mac.update(body)
+        return mac.hexdigest()
+
+    def webhook_signature(self, message_id: str, timestamp: int, body: bytes) -> str:
+        """The Standard Webhooks signature `v1,<base64>`; `timestamp` in Unix seconds."""
+        mac = self._standard.copy()
+        mac.update(f"{message_id}.{timestamp}.".encode())
+        mac.update(body)
+        return "v1," + binascii.b2a_base64(mac.digest(), newline=False).decode()
+
+    def sign(self, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+        """Every signature header of one request."""
+        return {
+            RMD_HEADER: self.rmd_signature(body),
+            ID_HEADER: message_id,
+            TIMESTAMP_HEADER: str(timestamp),
+            SIGNATURE_HEADER: self.webhook_signature(message_id, timestamp, body),
+        }
+
+
 def rmd_signature(secret: str, body: bytes) -> str:
-    """The lower-case hex HMAC-SHA256 of the body, keyed with the UTF-8 bytes of the whole secret."""
-    return hmac.new(_whole(secret), body, hashlib.sha256).hexdigest()
+    """As `Signer.rmd_signature`, for a single body."""
+    return Signer(secret).rmd_signature(body)
 
 
 def webhook_signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
-    """The Standard Webhooks signature `v1,<base64>`; `timestamp` in Unix seconds."""
-    signed = f"{message_id}.{timestamp}.".encode() + body
-    digest = hmac.new(_standard_key(secret), signed, hashlib.sha256).digest()
-    return "v1," + base64.b64encode(digest).decode()
+    """As `Signer.webhook_signature`, for a single body."""
+    return Signer(secret).webhook_signature(message_id, timestamp, body)
 
 
 def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """Every signature header of one request."""
-    return {
-        RMD_HEADER: rmd_signature(secret, body),
-        ID_HEADER: message_id,
-        TIMESTAMP_HEADER: str(timestamp),
-        SIGNATURE_HEADER: webhook_signature(secret, message_id, timestamp, body),
-    }
+    """As `Signer.sign`, for a single request."""
+    return Signer(secret).sign(message_id, timestamp, body)
 
 
 def verify(secret: str, headers: Mapping[str, str], body: bytes, now: int, tolerance_secs: int = 300) -> None:

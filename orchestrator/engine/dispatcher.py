@@ -194,7 +194,7 @@ class Dispatcher(Loop):
     async def _call(self, claim: Claim) -> Report:
         clock = asyncio.get_running_loop().time
         started = clock()
-        outcome = await self._caller.post(build(claim, self._vault.open(claim.app.secret_encrypted), self._requests))
+        outcome = await self._caller.post(build(claim, self._vault.signer(claim.app.secret_encrypted), self._requests))
         return await self._report(claim, outcome, timedelta(seconds=clock() - started))
 
     async def _report(self, claim: Claim, outcome: Response | NoResponse, took: timedelta) -> Report:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from app_sdk.protocol.signing import sign
+from app_sdk.protocol.signing import Signer
 from orchestrator.engine.caller import Request
 from orchestrator.service.callback_urls import CallbackSigner, CallbackUrls
 from orchestrator.service.claim import Claim
@@ -28,7 +28,7 @@ class RequestOptions:
     callbacks: CallbackSigner
 
 
-def build(claim: Claim, secret: str, options: RequestOptions) -> Request:
+def build(claim: Claim, signer: Signer, options: RequestOptions) -> Request:
     """The signed request; its key is the same for every call of a step, its timestamp that of this call."""
     body = _body(claim, options)
     key = claim.key
@@ -39,7 +39,7 @@ def build(claim: Claim, secret: str, options: RequestOptions) -> Request:
         "User-Agent": options.user_agent,
         "Idempotency-Key": key,
         "traceparent": f"00-{claim.uid.replace('-', '')}-{secrets.token_hex(8)}-01",
-        **sign(secret, key, int(options.clock()), body),
+        **signer.sign(key, int(options.clock()), body),
     }
     own = claim.app.verify_tls
     return Request(

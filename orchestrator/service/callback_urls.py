@@ -29,7 +29,7 @@ class CallbackSigner:
     """Signs and reads the names."""
 
     def __init__(self, vault: Vault) -> None:
-        self._key = vault.derived_key(_PURPOSE)
+        self._hmac = hmac.new(vault.derived_key(_PURPOSE), digestmod="sha256")
 
     def sign(self, uid: str, worker_id: int, step: int) -> str:
         """The signed name, fit for a URL."""
@@ -45,8 +45,9 @@ class CallbackSigner:
         return SignedAwait(uid, int(worker_id), int(step))
 
     def _mac(self, name: str) -> str:
-        digest = hmac.digest(self._key, name.encode("utf-8", "surrogatepass"), "sha256")
-        return base64.urlsafe_b64encode(digest[:_MAC_BYTES]).decode()
+        mac = self._hmac.copy()
+        mac.update(name.encode("utf-8", "surrogatepass"))
+        return base64.urlsafe_b64encode(mac.digest()[:_MAC_BYTES]).decode()
 
 
 @dataclass(frozen=True, slots=True)

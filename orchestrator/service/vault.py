@@ -13,6 +13,7 @@ from functools import lru_cache
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from app_sdk.protocol.signing import Signer
 from orchestrator.domain.errors import WrongMasterKey
 from orchestrator.store import workspace_rows
 from orchestrator.store.transaction import Transaction
@@ -28,6 +29,7 @@ class Vault:
         self._root = hashlib.sha256(master_key.encode()).digest()
         self._cipher = AESGCM(self._root)
         self.open = lru_cache(maxsize=1024)(self._open)
+        self.signer = lru_cache(maxsize=1024)(self._signer)
 
     @staticmethod
     def new_master_key() -> str:
@@ -49,6 +51,10 @@ class Vault:
             return self._cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], None).decode()
         except InvalidTag as error:
             raise WrongMasterKey("this is not the master key that the database's secrets were sealed with") from error
+
+    def _signer(self, sealed: str) -> Signer:
+        """Who signs with the secret; raises as `open`."""
+        return Signer(self.open(sealed))
 
 
 def check_master_key(tx: Transaction, vault: Vault) -> None:

@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 import structlog
 
+from app_sdk.protocol.signing import Signer
 from orchestrator.engine import dispatcher, registrar, request, scheduler
 from orchestrator.engine.caller import Request
 from orchestrator.engine.request import RequestOptions
@@ -86,8 +87,8 @@ def seams(around: Surroundings) -> Iterator[Ids]:
     clock = SimpleNamespace(time=lambda: _wall_clock(around.loop).timestamp())
     real_build = request.build
 
-    def build(claim: Claim, secret: str, options: RequestOptions) -> Request:
-        made = real_build(claim, secret, options)
+    def build(claim: Claim, signer: Signer, options: RequestOptions) -> Request:
+        made = real_build(claim, signer, options)
         return replace(made, headers={**made.headers, "simulation-token": str(claim.token)})
 
     replaced: dict[tuple[object, str], object] = {

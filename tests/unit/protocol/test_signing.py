@@ -8,6 +8,7 @@ import standardwebhooks
 
 from app_sdk.protocol.signing import (
     SignatureError,
+    Signer,
     generate_secret,
     rmd_signature,
     sign,
@@ -153,3 +154,10 @@ def test_an_empty_secret_signs_nothing() -> None:
         rmd_signature("", BODY)
     with pytest.raises(ValueError, match="the secret is empty"):
         webhook_signature("", MESSAGE_ID, TIMESTAMP, BODY)
+
+
+def test_one_signer_signs_any_number_of_bodies() -> None:
+    signer = Signer(SECRET)
+    for body in (BODY, b"", b"x" * 5000, BODY):
+        assert signer.sign(MESSAGE_ID, TIMESTAMP, body) == sign(SECRET, MESSAGE_ID, TIMESTAMP, body)
+    assert signer.webhook_signature(MESSAGE_ID, TIMESTAMP, BODY) == STANDARD_SIGNATURE
