@@ -245,7 +245,10 @@ def _is_lost(connection: Connection) -> bool:
 def sqlite_engine(options: DatabaseOptions, *, query_only: bool) -> Engine:
     """Connections to the embedded database, set up as the server needs them."""
     engine = create_engine(
-        f"sqlite:///{options.sqlite_path}", poolclass=NullPool, connect_args={"check_same_thread": False}
+        f"sqlite:///{options.sqlite_path}",
+        poolclass=NullPool,
+        # Room for every text that `row_sets` makes of a statement, beside all others.
+        connect_args={"check_same_thread": False, "cached_statements": 512},
     )
 
     @event.listens_for(engine, "connect")

@@ -14,6 +14,7 @@ import orjson
 
 _LIST = re.compile(r"\bIN :(\w+)")
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
+_SELECTED = re.compile(r"\bSELECT\b(.*?)(\bFROM\b)", re.DOTALL)
 _ROW_LOCK = re.compile(r"\s+FOR (?:(?:NO KEY )?UPDATE|KEY SHARE)(?: OF \w+)?(?: SKIP LOCKED)?")
 
 
@@ -31,6 +32,13 @@ def translate(sql: str, dialect: Dialect) -> str:
         return _ROW_LOCK.sub("", _LIST.sub(r"IN (SELECT value FROM json_each(:\1))", sql))
     sql = _LIST.sub(r"= ANY(:\1)", sql.replace("%", "%%"))
     return _PARAMETER.sub(r"%(\1)s", sql)
+
+
+@lru_cache(maxsize=16)
+def as_one_row(sql: str) -> str:
+    """SQLite's form of a SELECT whose rows all come in one, as a JSON array of arrays; for integers and text."""
+    translated = translate(sql, Dialect.SQLITE)
+    return _SELECTED.sub(r"SELECT json_group_array(json_array(\1))\2", translated, count=1)
 
 
 def bind(parameters: Mapping[str, Any], dialect: Dialect) -> Mapping[str, Any]:

@@ -19,40 +19,54 @@ SELECT execution_pk, worker_id, status, step, token, retry_count, idle_steps, du
 # The guard is in the write itself: a row that another transaction has moved on is not touched.
 _UPDATE = """
 UPDATE executions
-   SET status = :status, failing = :failing, attempt = :attempt, open_workers = :open_workers,
-       deadline_at = :deadline_at, started_at = :started_at, ended_at = :ended_at, message = :message
- WHERE pk = :pk AND status = :was_status AND attempt = :was_attempt"""
+   SET status = r.status, failing = r.failing, attempt = r.attempt, open_workers = r.open_workers,
+       deadline_at = r.deadline_at, started_at = r.started_at, ended_at = r.ended_at, message = r.message
+  FROM :rows AS r (pk bigint, status text, failing boolean, attempt int, open_workers int, deadline_at bigint,
+                   started_at bigint, ended_at bigint, message text, was_status text, was_attempt int)
+ WHERE executions.pk = r.pk AND executions.status = r.was_status AND executions.attempt = r.was_attempt"""
 
 _UPDATE_WORKER = """
 UPDATE workers
-   SET status = :status, step = :step, token = :token, retry_count = :retry_count, idle_steps = :idle_steps,
-       due_at = :due_at, finished = :finished, waits = :waits, passed_over = :passed_over,
-       awaited = :awaited, resumes = :resumes, called_back = :called_back, early_callback = :early_callback,
-       undelivered = :undelivered, held = :held, refused = :refused,
-       node = :node, claimed_at = :claimed_at, lease_until = :lease_until, started_at = :started_at
- WHERE execution_pk = :execution_pk AND worker_id = :worker_id AND token = :was_token AND status = :was_status"""
+   SET status = r.status, step = r.step, token = r.token, retry_count = r.retry_count, idle_steps = r.idle_steps,
+       due_at = r.due_at, finished = r.finished, waits = r.waits, passed_over = r.passed_over,
+       awaited = r.awaited, resumes = r.resumes, called_back = r.called_back, early_callback = r.early_callback,
+       undelivered = r.undelivered, held = r.held, refused = r.refused,
+       node = r.node, claimed_at = r.claimed_at, lease_until = r.lease_until, started_at = r.started_at
+  FROM :rows AS r (execution_pk bigint, worker_id int, status text, step int, token int, retry_count int,
+                   idle_steps int, due_at bigint, finished boolean, waits boolean, passed_over boolean, awaited int,
+                   resumes boolean, called_back boolean, early_callback boolean, undelivered int, held boolean,
+                   refused text, node text, claimed_at bigint, lease_until bigint, started_at bigint,
+                   was_token int, was_status text)
+ WHERE workers.execution_pk = r.execution_pk AND workers.worker_id = r.worker_id
+   AND workers.token = r.was_token AND workers.status = r.was_status"""
 
 _INSERT_WORKER = """
 INSERT INTO workers (execution_pk, worker_id, app_pk, pull_task_pk, status, step, token, retry_count, idle_steps,
                      due_at, finished, waits, passed_over, awaited, resumes, called_back, early_callback,
                      undelivered, held, refused, node, claimed_at, lease_until, started_at)
-VALUES (:execution_pk, :worker_id, :app_pk, :pull_task_pk, :status, :step, :token, :retry_count, :idle_steps,
-        :due_at, :finished, :waits, :passed_over, :awaited, :resumes, :called_back, :early_callback,
-        :undelivered, :held, :refused, :node, :claimed_at, :lease_until, :started_at)"""
+SELECT * FROM :rows AS r (execution_pk bigint, worker_id int, app_pk bigint, pull_task_pk bigint, status text, step int,
+                          token int, retry_count int, idle_steps int, due_at bigint, finished boolean, waits boolean,
+                          passed_over boolean, awaited int, resumes boolean, called_back boolean,
+                          early_callback boolean, undelivered int, held boolean, refused text, node text,
+                          claimed_at bigint, lease_until bigint, started_at bigint)"""
 
+# Without a WHERE, SQLite takes ON for the beginning of a join.
 _PUT_STATE = """
-INSERT INTO worker_states (execution_pk, worker_id, state) VALUES (:execution_pk, :worker_id, :state)
+INSERT INTO worker_states (execution_pk, worker_id, state)
+SELECT * FROM :rows AS r (execution_pk bigint, worker_id int, state text) WHERE true
 ON CONFLICT (execution_pk, worker_id) DO UPDATE SET state = excluded.state"""
 
 _INSERT_STATE = """
 INSERT INTO worker_states (execution_pk, worker_id, state, output)
-VALUES (:execution_pk, :worker_id, :state, :output)"""
+SELECT * FROM :rows AS r (execution_pk bigint, worker_id int, state text, output text)"""
 
 _TELL = """
 UPDATE worker_states
-   SET state = coalesce(:state, state), message = nullif(coalesce(:message, message), ''),
-       progress = coalesce(:progress, progress), subtext = coalesce(:subtext, subtext)
- WHERE execution_pk = :execution_pk AND worker_id = :worker_id"""
+   SET state = coalesce(r.state, worker_states.state),
+       message = nullif(coalesce(r.message, worker_states.message), ''),
+       progress = coalesce(r.progress, worker_states.progress), subtext = coalesce(r.subtext, worker_states.subtext)
+  FROM :rows AS r (execution_pk bigint, worker_id int, state text, message text, progress text, subtext text)
+ WHERE worker_states.execution_pk = r.execution_pk AND worker_states.worker_id = r.worker_id"""
 
 _FORGET_MESSAGES = """
 UPDATE worker_states SET message = NULL WHERE execution_pk = :pk AND worker_id IN :worker_ids"""
@@ -79,36 +93,36 @@ def lock(tx: Transaction, pks: Iterable[int], *, skip_locked: bool = False) -> l
     return tx.rows(_LOCK + (" SKIP LOCKED" if skip_locked else ""), pks=sorted(pks))
 
 
-def workers(tx: Transaction, pks: Iterable[int]) -> list[tuple[Any, ...]]:
+def workers(tx: Transaction, pks: Iterable[int]) -> list[Sequence[Any]]:
     """Every worker of the executions; whoever holds an execution's lock may rely on them."""
-    return tx.rows(_WORKERS, pks=sorted(pks))
+    return tx.rows_at_once(_WORKERS, pks=sorted(pks))
 
 
 def update(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
-    return tx.run_many(_UPDATE, rows)
+    return tx.run_all(_UPDATE, rows)
 
 
 def update_workers(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
-    return tx.run_many(_UPDATE_WORKER, rows)
+    return tx.run_all(_UPDATE_WORKER, rows)
 
 
 def insert_workers(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
-    return tx.run_many(_INSERT_WORKER, rows)
+    return tx.run_all(_INSERT_WORKER, rows)
 
 
 def put_states(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
     """Set the JSON state of spawned workers; one that starts again keeps its output."""
-    return tx.run_many(_PUT_STATE, rows)
+    return tx.run_all(_PUT_STATE, rows)
 
 
 def insert_states(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
     """What the workers of a new execution begin with."""
-    return tx.run_many(_INSERT_STATE, rows)
+    return tx.run_all(_INSERT_STATE, rows)
 
 
 def tell(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
     """Set a worker's state, message, progress and subtext; None keeps what is there, an empty message removes it."""
-    return tx.run_many(_TELL, rows)
+    return tx.run_all(_TELL, rows)
 
 
 def forget_messages(tx: Transaction, pk: int, worker_ids: Iterable[int]) -> None:

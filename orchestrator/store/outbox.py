@@ -12,8 +12,10 @@ from orchestrator.store.transaction import Transaction
 _PUT = """
 INSERT INTO import_batches (workspace_id, execution_pk, worker_id, step, part, key, items, item_count, status, tries,
                             due_at, created_at)
-VALUES (:workspace_id, :execution_pk, :worker_id, :step, :part, :key, :items, :item_count, 'pending', 0,
-        :due_at, :created_at)"""
+SELECT r.workspace_id, r.execution_pk, r.worker_id, r.step, r.part, r.key, r.items, r.item_count, 'pending', 0,
+       r.due_at, r.created_at
+  FROM :rows AS r (workspace_id text, execution_pk bigint, worker_id int, step int, part int, key text, items text,
+                   item_count int, due_at bigint, created_at bigint)"""
 
 # The due time moves on by the lease when a node takes a batch: should the node die, another one takes it then.
 _DUE = """
@@ -69,7 +71,7 @@ class OutgoingBatch:
 
 
 def put(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
-    tx.run_many(_PUT, rows)
+    tx.run_all(_PUT, rows)
 
 
 def take(tx: Transaction, places: int, node: str, now: int, until: int) -> list[OutgoingBatch]:

@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import NullPool
 
+from orchestrator.store.postgresql_arrays import register
 from orchestrator.store.postgresql_network import BoundedConnection, network_timeouts
 
 # What PostgreSQL shows of a server's connections; `db copy` looks for it.
@@ -41,6 +42,7 @@ def postgresql_engine(url: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def configure(raw: Any, record: Any) -> None:
+        register(raw.adapters)
         record.info[_POOLED] = _is_pooled(raw)
         if record.info[_POOLED]:
             raw.prepare_threshold = None

@@ -10,8 +10,11 @@ from orchestrator.store.transaction import Transaction
 _RECORD_CALL = """
 INSERT INTO calls (execution_pk, worker_id, token, step, attempt, retry_count, outcome, failure, http_status,
                    message, notes, spawned, rests, answer, digest, items, node, started_at, ended_at)
-VALUES (:execution_pk, :worker_id, :token, :step, :attempt, :retry_count, :outcome, :failure, :http_status,
-        :message, :notes, :spawned, :rests, :answer, :digest, :items, :node, :started_at, :ended_at)
+SELECT * FROM :rows AS r (execution_pk bigint, worker_id int, token int, step int, attempt int, retry_count int,
+                          outcome text, failure text, http_status int, message text, notes text, spawned text,
+                          rests text, answer text, digest text, items int, node text, started_at bigint,
+                          ended_at bigint)
+ WHERE true
 ON CONFLICT (execution_pk, worker_id, token) DO UPDATE
    SET outcome = excluded.outcome, failure = excluded.failure, http_status = excluded.http_status,
        message = excluded.message, notes = excluded.notes, spawned = excluded.spawned,
@@ -20,12 +23,12 @@ ON CONFLICT (execution_pk, worker_id, token) DO UPDATE
 
 _LOG = """
 INSERT INTO log_lines (execution_pk, worker_id, step, line, logged_at)
-VALUES (:execution_pk, :worker_id, :step, :line, :logged_at)"""
+SELECT * FROM :rows AS r (execution_pk bigint, worker_id int, step int, line text, logged_at bigint)"""
 
 
 def record_calls(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
-    tx.run_many(_RECORD_CALL, rows)
+    tx.run_all(_RECORD_CALL, rows)
 
 
 def log(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
-    tx.run_many(_LOG, rows)
+    tx.run_all(_LOG, rows)

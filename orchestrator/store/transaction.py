@@ -1,15 +1,17 @@
 """A transaction in progress: statements through the driver where it is hot, the ORM's session elsewhere."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+import orjson
 from sqlalchemy.engine import Connection
 from sqlmodel import Session, SQLModel
 
 from orchestrator.store.clock import from_micros
-from orchestrator.store.dialect import Dialect, bind, translate
+from orchestrator.store.dialect import Dialect, as_one_row, bind, translate
+from orchestrator.store.row_sets import row_set
 
 Clock = Callable[[], datetime]
 
@@ -54,6 +56,14 @@ class Transaction:
         self._cursor.execute(translate(sql, self.dialect), bind(parameters, self.dialect))
         return self._cursor.fetchall()  # type: ignore[return-value]
 
+    def rows_at_once(self, sql: str, **parameters: Any) -> list[Sequence[Any]]:
+        """As `rows`, without an order. SQLite's driver waits for the interpreter's lock once, not once for each row."""
+        if self.dialect is Dialect.POSTGRESQL:
+            return list(self.rows(sql, **parameters))
+        self._cursor.execute(as_one_row(sql), bind(parameters, self.dialect))
+        found: list[Sequence[Any]] = orjson.loads(self._cursor.fetchone()[0])  # type: ignore[index]
+        return found
+
     def row(self, sql: str, **parameters: Any) -> tuple[Any, ...] | None:
         """The first row of a statement, or None."""
         found = self.rows(sql, **parameters)
@@ -70,6 +80,16 @@ class Transaction:
             return 0
         self._cursor.executemany(translate(sql, self.dialect), rows)
         return self._cursor.rowcount
+
+    def run_all(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Run a statement over `:rows` (`store.row_sets`); returns how many rows it wrote in all."""
+        if not rows:
+            return 0
+        written = 0
+        for statement, parameters in row_set(sql).bound(rows, self.dialect):
+            self._cursor.execute(statement, parameters)
+            written += self._cursor.rowcount
+        return written
 
     def finish(self) -> None:
         """Flush what the session holds, so that the commit carries it."""

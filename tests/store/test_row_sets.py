@@ -1,0 +1,104 @@
+"""Statements over many rows at once: every value arrives, on both databases, however many rows there are."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.store.database import Database, DatabaseOptions
+from orchestrator.store.dialect import Dialect, as_one_row
+from orchestrator.store.row_sets import row_set
+from orchestrator.store.transaction import Transaction
+
+PUT = """
+INSERT INTO things (pk, small, flag, label)
+SELECT * FROM :rows AS r (pk bigint, small int, flag boolean, label text) WHERE true
+ON CONFLICT (pk) DO UPDATE SET label = excluded.label"""
+RELABEL = """
+UPDATE things SET label = r.label FROM :rows AS r (pk bigint, label text, was text)
+ WHERE things.pk = r.pk AND things.label = r.was"""
+READ = "SELECT pk, small, flag, label FROM things WHERE pk IN :pks"
+
+LABELS = ("", "plain", 'quotes " and \\ and %', "naïve ☃ 🚀", "line\nbreak", "NULL", "{}", None)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(DatabaseOptions(database_url, pool_size=1))
+    await database.write(
+        lambda tx: tx.run("CREATE TABLE things (pk bigint PRIMARY KEY, small int, flag boolean, label text)")
+    )
+    yield database
+    await database.close()
+
+
+def thing(number: int) -> dict[str, Any]:
+    return {
+        "pk": 2**62 + number,
+        "small": None if number % 5 == 0 else -number,
+        "flag": None if number % 7 == 0 else number % 2 == 0,
+        "label": LABELS[number % len(LABELS)],
+    }
+
+
+def found(tx: Transaction, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    pks = [row["pk"] for row in rows]
+    read = [dict(zip(("pk", "small", "flag", "label"), row, strict=True)) for row in tx.rows_at_once(READ, pks=pks)]
+    return sorted(
+        ({**row, "flag": None if row["flag"] is None else bool(row["flag"])} for row in read), key=lambda row: row["pk"]
+    )
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 40, 255, 256, 257, 600])
+async def test_every_value_of_every_row_arrives(database: Database, count: int) -> None:
+    rows = [thing(number) for number in range(count)]
+
+    def use_case(tx: Transaction) -> None:
+        assert tx.run_all(PUT, rows) == count
+        assert found(tx, rows) == rows
+
+    await database.write(use_case)
+
+
+async def test_the_number_of_rows_tells_which_guards_held(database: Database) -> None:
+    rows = [{**thing(number), "label": "old"} for number in range(40)]
+    news = [{"pk": row["pk"], "label": "new", "was": "old" if at % 4 else "moved on"} for at, row in enumerate(rows)]
+
+    def use_case(tx: Transaction) -> None:
+        tx.run_all(PUT, rows)
+        assert tx.run_all(RELABEL, news) == 30
+        assert [row["label"] for row in found(tx, rows)] == ["new" if at % 4 else "old" for at in range(40)]
+
+    await database.write(use_case)
+
+
+async def test_a_row_that_is_there_already_is_met_by_the_statement(database: Database) -> None:
+    row = thing(1)
+
+    def use_case(tx: Transaction) -> None:
+        tx.run_all(PUT, [row])
+        tx.run_all(PUT, [{**row, "small": 99, "label": "changed"}])
+        assert found(tx, [row]) == [{**row, "label": "changed"}]
+
+    await database.write(use_case)
+
+
+def test_a_statement_without_rows_is_refused() -> None:
+    with pytest.raises(ValueError, match="has no rows"):
+        row_set("UPDATE things SET label = :label")
+
+
+def test_only_the_selected_columns_are_packed() -> None:
+    sql = "SELECT a, b\n  FROM t WHERE a IN (SELECT value FROM other)"
+    assert as_one_row(sql) == (
+        "SELECT json_group_array(json_array( a, b\n  ))FROM t WHERE a IN (SELECT value FROM other)"
+    )
+
+
+@given(st.integers(0, 700))
+def test_the_parts_of_a_list_are_all_of_it(count: int) -> None:
+    rows = [{"pk": number, "label": str(number), "was": None} for number in range(count)]
+    parts = [list(parameters) for _, parameters in row_set(RELABEL).bound(rows, Dialect.SQLITE)]
+    assert [value for part in parts for value in part] == [value for row in rows for value in row.values()]
