@@ -1,8 +1,8 @@
 """A webhook answer, as the engine reads it: lenient about what is left out, strict about what is there."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
 
 from app_sdk.protocol.answer_fields import (
     AnswerError,
@@ -81,25 +81,22 @@ class Progress:
 class Answer:
     """What an app answered, every field filled in; `unknown` holds what the contract does not name."""
 
-    is_done: bool
-    is_error: bool
-    message: str | None
-    updated_worker_state: Json | None
-    app_state_mutations: tuple[Mutation, ...]
-    items_to_import: tuple[Json, ...]
-    worker_id: int | None
-    delay_next_request_in_secs: float | None
-    new_workers: tuple[NewWorker, ...]
-    wait_for_workers: bool
-    await_callback: AwaitCallback | None
-    progress: Progress | None
-    subtext: str | None
-    logs: tuple[str, ...]
-    output: Json | None
-    unknown: Json
-
-
-_KNOWN = frozenset(Answer.__dataclass_fields__) - {"unknown"}
+    is_done: bool = False
+    is_error: bool = False
+    message: str | None = None
+    updated_worker_state: Json | None = None
+    app_state_mutations: tuple[Mutation, ...] = ()
+    items_to_import: tuple[Json, ...] = ()
+    worker_id: int | None = None
+    delay_next_request_in_secs: float | None = None
+    new_workers: tuple[NewWorker, ...] = ()
+    wait_for_workers: bool = False
+    await_callback: AwaitCallback | None = None
+    progress: Progress | None = None
+    subtext: str | None = None
+    logs: tuple[str, ...] = ()
+    output: Json | None = None
+    unknown: Json = field(default_factory=dict)
 
 
 def read_answer(body: bytes, limits: Limits = DEFAULT_LIMITS) -> Answer:
@@ -118,24 +115,15 @@ def read_answer(body: bytes, limits: Limits = DEFAULT_LIMITS) -> Answer:
 
 
 def _read_fields(document: Json, limits: Limits) -> Answer:
-    return Answer(
-        is_done=flag(document, "is_done"),
-        is_error=flag(document, "is_error"),
-        message=_message(document.get("message")),
-        updated_worker_state=object_or_none(document, "updated_worker_state"),
-        app_state_mutations=_entries(document, "app_state_mutations", _mutation),
-        items_to_import=_items(document, limits),
-        worker_id=_worker_id(document.get("worker_id")),
-        delay_next_request_in_secs=_delay(document, limits),
-        new_workers=_entries(document, "new_workers", _new_worker),
-        wait_for_workers=flag(document, "wait_for_workers"),
-        await_callback=_await_callback(object_or_none(document, "await_callback")),
-        progress=_progress(object_or_none(document, "progress")),
-        subtext=text(document, "subtext"),
-        logs=_logs(document),
-        output=object_or_none(document, "output"),
-        unknown={name: value for name, value in document.items() if name not in _KNOWN},
-    )
+    # Most answers have two or three of the fields: only those that are there are looked at.
+    read: dict[str, Any] = {}
+    unknown: Json = {}
+    for name, value in document.items():
+        if name not in _READERS:
+            unknown[name] = value
+        elif value is not None:
+            read[name] = _READERS[name](document, limits)
+    return Answer(**read, unknown=unknown)
 
 
 def _check_combination(answer: Answer) -> None:
@@ -158,8 +146,8 @@ def _entries(document: Json, name: str, read: Callable[[Json, Path], Entry]) -> 
     return tuple(entries)
 
 
-def _message(value: JsonValue) -> str | None:
-    return value if value is None or isinstance(value, str) else dumps(value).decode()
+def _message(value: JsonValue) -> str:
+    return value if isinstance(value, str) else dumps(value).decode()
 
 
 def _worker_id(value: JsonValue) -> int | None:
@@ -255,3 +243,22 @@ def _written_item(written: str, position: int) -> JsonValue:
     except JsonError as error:
         path = json_path(("items_to_import", position)) + error.path.removeprefix("$")
         raise AnswerError(path, "an object, or a string that holds one", error.problem) from None
+
+
+_READERS: Mapping[str, Callable[[Json, Limits], Any]] = {
+    "is_done": lambda document, _: flag(document, "is_done"),
+    "is_error": lambda document, _: flag(document, "is_error"),
+    "message": lambda document, _: _message(document["message"]),
+    "updated_worker_state": lambda document, _: object_or_none(document, "updated_worker_state"),
+    "app_state_mutations": lambda document, _: _entries(document, "app_state_mutations", _mutation),
+    "items_to_import": _items,
+    "worker_id": lambda document, _: _worker_id(document["worker_id"]),
+    "delay_next_request_in_secs": _delay,
+    "new_workers": lambda document, _: _entries(document, "new_workers", _new_worker),
+    "wait_for_workers": lambda document, _: flag(document, "wait_for_workers"),
+    "await_callback": lambda document, _: _await_callback(object_or_none(document, "await_callback")),
+    "progress": lambda document, _: _progress(object_or_none(document, "progress")),
+    "subtext": lambda document, _: text(document, "subtext"),
+    "logs": lambda document, _: _logs(document),
+    "output": lambda document, _: object_or_none(document, "output"),
+}

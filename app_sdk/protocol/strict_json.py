@@ -65,7 +65,7 @@ def dumps(value: object, *, max_depth: int = MAX_DEPTH) -> bytes:
     needs_a_look = b"null" in data or _may_be_deep(data, max_depth)
     if needs_a_look and not _is_finite_and_shallow(value, max_depth):
         raise fault_in_value(value, max_depth, "a number that is not finite, or nesting that is too deep")
-    if b"\\u0000" in data and _WRITTEN_NUL.search(data):
+    if _may_have_nul(data) and _WRITTEN_NUL.search(data):
         raise fault_in_value(value, max_depth, "NUL (\\u0000)")
     return data
 
@@ -73,7 +73,14 @@ def dumps(value: object, *, max_depth: int = MAX_DEPTH) -> bytes:
 def _text_is_suspicious(data: bytes) -> bool:
     """Whether jiter may have let something through: a cheap test, wrong in one direction only."""
     shape = data.translate(_DIGITS_AS_ZERO)
-    return _NINETEEN_DIGITS in shape or b"0e000" in shape or b"0e+000" in shape or b"\\u0000" in shape
+    if _NINETEEN_DIGITS in shape or b"0e000" in shape or (b"+" in shape and b"0e+000" in shape):
+        return True
+    return _may_have_nul(data)
+
+
+def _may_have_nul(data: bytes) -> bool:
+    # A single byte is found much sooner than six, and most documents have no escape at all.
+    return b"\\" in data and b"\\u0000" in data
 
 
 def _may_be_deep(data: bytes, max_depth: int) -> bool:

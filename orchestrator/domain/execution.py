@@ -276,7 +276,7 @@ class Execution:
             if not self._those_in({WorkerStatus.CALLING}):
                 self._end(ExecutionStatus.FAILED, self.message, now)
             return
-        if self._those_in(_ACTIVE):
+        if any(worker.status in _ACTIVE for worker in self.workers.values()):
             return
         waiting = self._those_in({WorkerStatus.WAITING})
         if waiting:
@@ -304,7 +304,7 @@ class Execution:
         self.deadline_at = None
 
     def _let_others_wait_anew(self, changed: Worker) -> None:
-        self.touched |= wait_anew(worker for worker in self.workers.values() if worker is not changed)
+        self.touched |= wait_anew([one for one in self.workers.values() if one.passed_over and one is not changed])
 
     def _abort_those_in(self, statuses: Collection[WorkerStatus]) -> None:
         for worker in self._those_in(statuses):

@@ -21,6 +21,9 @@ class AppStatus(StrEnum):
 class ExecutionStatus(StrEnum):
     """PENDING: waits for a running execution to end, or for its start time. The last three are final."""
 
+    # Looked up with every step: an Enum's own hash is a function in Python.
+    __hash__ = str.__hash__
+
     PENDING = "pending"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -30,6 +33,8 @@ class ExecutionStatus(StrEnum):
 
 class WorkerStatus(StrEnum):
     """READY: due now or later. AWAITING: a callback. WAITING: for the other workers."""
+
+    __hash__ = str.__hash__
 
     READY = "ready"
     CALLING = "calling"

@@ -4,7 +4,7 @@ A worker that has had its turn and waits again is passed over until another one 
 their turn too. A step without any effect is no change, or two that wait for each other would be called for ever.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from app_sdk.protocol.answer import Answer
 from orchestrator.domain.worker import Worker
@@ -31,9 +31,8 @@ def close_turn(worker: Worker, answer: Answer, *, progressed: bool, is_alone: bo
     return progressed or not was_released or not (answer.is_error or answer.wait_for_workers)
 
 
-def wait_anew(others: Iterable[Worker]) -> set[int]:
-    """Something has changed: each may be released once more. Returns the ids of those that had had their turn."""
-    passed_over = [worker for worker in others if worker.passed_over]
+def wait_anew(passed_over: Collection[Worker]) -> set[int]:
+    """Something has changed: each of these may be released once more. Returns their ids."""
     for worker in passed_over:
         worker.passed_over = False
     return {worker.worker_id for worker in passed_over}

@@ -5,7 +5,7 @@ Every writer of an execution or of its workers goes through `hold` and `save`; t
 its workers' rows, so those are not locked one by one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,9 @@ from orchestrator.store import events
 from orchestrator.store import executions as statements
 from orchestrator.store.clock import from_micros, maybe_instant, maybe_micros
 from orchestrator.store.transaction import Transaction
+
+# Read for every worker of an execution, at every step of one: calling the Enum takes a function in Python.
+_STATUSES: Mapping[str, WorkerStatus] = {status.value: status for status in WorkerStatus}
 
 
 class GuardMissed(RuntimeError):
@@ -213,13 +216,13 @@ def _guard(row: dict[str, Any]) -> dict[str, Any]:
     return {"was_status": row["status"], "was_attempt": row["attempt"]}
 
 
-def _worker(row: tuple[Any, ...]) -> Worker:
+def _worker(row: Sequence[Any]) -> Worker:
     (_, worker_id, status, step, token, retry_count, idle_steps, due_at) = row[:8]
     (finished, waits, passed_over, awaited, resumes, called_back, early_callback) = row[8:15]
     (undelivered, refused, node, claimed_at, lease_until, started_at) = row[15:]
     return Worker(
         worker_id=worker_id,
-        status=WorkerStatus(status),
+        status=_STATUSES[status],
         step=step,
         token=token,
         retry_count=retry_count,

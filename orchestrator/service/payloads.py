@@ -1,6 +1,7 @@
 """The part of a payload that tells an app, or an executor, of its worker's turn."""
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -20,7 +21,7 @@ def exec_worker(claim: Claim, timeout_ms: int, callback_url: str) -> dict[str, A
         "retry_count": claim.retry_count,
         "step": claim.step,
         "timeout_in_ms": timeout_ms,
-        "workers": {str(worker_id): status for worker_id, status in claim.workers.items()},
+        "workers": orjson.Fragment(claim.workers),
         "callback_url": callback_url,
     }
     if claim.callback is not None:
@@ -30,5 +31,6 @@ def exec_worker(claim: Claim, timeout_ms: int, callback_url: str) -> dict[str, A
     return worker
 
 
+@lru_cache(maxsize=1024)
 def _rfc3339(instant: datetime) -> str:
     return instant.isoformat(timespec="microseconds").replace("+00:00", "Z")

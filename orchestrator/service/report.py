@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+import orjson
+
 from app_sdk.protocol import strict_json
 from app_sdk.protocol.answer import Answer, Progress
 from app_sdk.protocol.limits import Limits
@@ -92,10 +94,10 @@ def _progress(progress: Progress) -> dict[str, JsonValue]:
 
 def _record(answer: Answer, state: str | None) -> str:
     """The answer as the call's record keeps it: whole, but for what has a place of its own (items, message, logs)."""
-    told: dict[str, JsonValue] = dict(answer.unknown)
+    told: dict[str, Any] = dict(answer.unknown)
     told["is_done"], told["is_error"] = answer.is_done, answer.is_error
     if state is not None:
-        told["updated_worker_state"] = answer.updated_worker_state
+        told["updated_worker_state"] = orjson.Fragment(state)
     if answer.app_state_mutations:
         told["app_state_mutations"] = [
             {"operation": mutation.operation, "key": mutation.key, "value": mutation.value}
