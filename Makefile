@@ -4,6 +4,7 @@ UV_VERSION := 0.13.8
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+PEERS := .venv-peers/.installed
 # uv refuses to run where it cannot write its cache; it then does without one, as pip does by itself.
 UV_CACHE = $${UV_CACHE_DIR:-$${XDG_CACHE_HOME:-$${HOME:-/nonexistent}/.cache}/uv}
 UV_SYNC = $(BIN)/uv sync --quiet --frozen --all-extras --no-python-downloads --python $(BIN)/python
@@ -31,6 +32,13 @@ $(INSTALLED): pyproject.toml uv.lock Makefile
 	@if mkdir -p "$(UV_CACHE)" 2>/dev/null && [ -w "$(UV_CACHE)" ]; then $(UV_SYNC); else $(UV_SYNC) --no-cache; fi
 	@touch $@
 
+# What the benchmarks compare with: packages of their own, which never meet those of .venv.
+$(PEERS): $(INSTALLED)
+	@echo "Installing the peers into .venv-peers ..."
+	@mkdir -p "$(UV_CACHE)" 2>/dev/null && [ -w "$(UV_CACHE)" ] || cacheless=--no-cache; \
+		UV_PROJECT_ENVIRONMENT=.venv-peers $(BIN)/uv sync --quiet --frozen --only-group peers --no-python-downloads \
+		--python $(BIN)/python $$cacheless && touch $@ || echo "They could not be installed; the table will say so." >&2
+
 demo: $(INSTALLED) ## Import a real data set with ten workers; KEEP=1 leaves it running and prints the URL
 	@$(BIN)/orchestrator demo $(if $(KEEP),--keep)
 
@@ -52,13 +60,14 @@ check: $(INSTALLED) ## The lock, format, lint, types, layers
 chaos: $(INSTALLED) ## Kills, storms and full disks at length: an hour or two; writes docs/reliability.md
 	$(BIN)/python -m tests.chaos --report docs/reliability.md $(ARGS)
 
-bench: $(INSTALLED) ## Run every program in benchmarks/
+bench: $(INSTALLED) $(PEERS) ## Run every program in benchmarks/, and the peers
 	@set -e; for program in $(sort $(wildcard benchmarks/*.py)); do echo "== $$program"; $(BIN)/python "$$program"; done
+	@echo "== benchmarks/peers"; $(BIN)/python -m benchmarks.peers
 
 format: $(INSTALLED) ## Format the code, and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-clean: ## Remove .venv and every cache; the data in .orchestrator stays
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+clean: ## Remove .venv, .venv-peers and every cache; the data in .orchestrator stays
+	rm -rf .venv .venv-peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-OURS = {"app_sdk", "orchestrator", "sample_apps", "tests"}
+OURS = {"app_sdk", "benchmarks", "orchestrator", "sample_apps", "tests"}
 
 # Parts of another package's interface that live in a distribution of their own.
 COMES_WITH = {"pamqp": "aiormq", "pydantic-core": "pydantic", "werkzeug": "flask"}

