@@ -15,6 +15,18 @@ class Demand:
     room: int
 
 
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """An app whose due workers wait for a place, and how many calls it has in flight."""
+
+    app: int
+    calling: int
+
+    def has_less_than(self, calling: int) -> bool:
+        """Whether it should have a place of an app that has `calling` calls in flight, itself included."""
+        return self.calling == 0 or self.calling + 1 < calling
+
+
 def room(max_concurrent_calls: int, calling: int, unanswered_calls: int) -> int:
     """How many more calls an app may have in flight; one whose last 5 calls got no answer holds 2 places."""
     limit = max_concurrent_calls

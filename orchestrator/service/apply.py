@@ -17,7 +17,7 @@ from orchestrator.domain.states import WorkerStatus
 from orchestrator.domain.worker import Worker
 from orchestrator.service.app_effects import AppEffects
 from orchestrator.service.callback_effects import EarlyCallbacks
-from orchestrator.service.claim import Claim, LeaseTerms, apps_that_wait, renew
+from orchestrator.service.claim import Claim, LeaseTerms, giving_way, renew
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
 from orchestrator.service.report import ReadyAnswer, Report, refused
@@ -211,10 +211,10 @@ def _renew(work: _Work) -> dict[int, Claim]:
 
 
 def _going_on(work: _Work) -> set[int]:
-    """The apps whose workers may go on at once, while no other app waits for their places."""
-    app_pks = {report.claim.app.pk for report in work.continuing.values()}
-    waiting = apps_that_wait(work.tx, work.now) if app_pks and work.terms.is_full else set()
-    return {pk for pk in app_pks if work.apps.may_go_on(pk) and not waiting - {pk}}
+    """The apps whose workers may go on at once; on a full node they give way to apps that have less."""
+    apps = {report.claim.app.pk for report in work.continuing.values()}
+    going_on = {pk for pk in apps if work.apps.may_go_on(pk)}
+    return going_on - giving_way(work.tx, going_on, work.now) if going_on and work.terms.is_full else going_on
 
 
 def _has_made_due(held: Held) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from orchestrator.domain.fairness import Demand, share
+from orchestrator.domain.fairness import Contender, Demand, share
 from orchestrator.domain.policy import Delivery
 from orchestrator.domain.worker import Lease
 from orchestrator.service import allowances
@@ -38,7 +38,7 @@ class LeaseTerms:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The node's free places. The last `spare` of them are for apps that have no call in flight, one for each.
+    """The node's free places. Up to `spare` of them are kept for apps that have no call in flight, one for each.
 
     So an app whose own limit is above the node's cannot take every place and let the others wait for its answers.
     """
@@ -129,14 +129,18 @@ def renew(held: Held, claim: Claim, app: apps.AppFacts, worker_state: str, terms
     )
 
 
-def apps_that_wait(tx: Transaction, now: datetime) -> set[int]:
-    """The apps whose due workers wait for nothing but a place."""
-    return {app.pk for app in apps.due(tx) if _is_due(app, now) and _room(app, now) > 0}
+def giving_way(tx: Transaction, going_on: Collection[int], now: datetime) -> set[int]:
+    """Those of the apps whose place another one should have, whose due workers wait for nothing but a place."""
+    due_apps = apps.due(tx)
+    waiting = [Contender(app.pk, app.standing.calling) for app in due_apps if _is_due(app, now) and _room(app, now) > 0]
+    calling = {app.pk: app.standing.calling for app in due_apps}
+    return {pk for pk in going_on if any(one.app != pk and one.has_less_than(calling.get(pk, 0)) for one in waiting)}
 
 
 def _shares(due_apps: Sequence[apps.DueApp], now: datetime, places: Places, turn: int) -> dict[int, int]:
     due = [app for app in due_apps if _is_due(app, now)]
-    spare = places.spare if len(due_apps) > 1 else 0
+    # Kept for nobody, a place would stand empty.
+    spare = min(places.spare, sum(not app.standing.calling for app in due_apps))
     demands = [Demand(app.pk, _room(app, now)) for app in due]
     shares = share(max(0, places.free - spare), demands, turn)
     left = places.free - sum(shares.values())

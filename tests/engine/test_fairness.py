@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.engine.by_hand import ByHand, answered
 from tests.engine.crowd import insert_crowd
 from tests.engine.watching import Turnstile, count_ticks
 from tests.support.fake_app import FakeApp, Received, running_app
@@ -149,6 +150,7 @@ async def test_two_busy_apps_have_an_equal_share_of_the_places(
 ) -> None:
     first, second = Turnstile(), Turnstile()
     async with two_apps(database_url, first, second, start=False, concurrency=10) as (world, _):
+        await world.install(app_id="app_idle")
         for _ in range(20):
             await world.launch()
         for _ in range(20):
@@ -164,6 +166,44 @@ async def test_two_busy_apps_have_an_equal_share_of_the_places(
         assert len(first.inside) + len(second.inside) == 9
         first.open()
         second.open()
+
+
+async def test_no_place_is_kept_while_every_app_has_calls(database_url: str) -> None:
+    first, second = Turnstile(), Turnstile()
+    async with two_apps(database_url, first, second, start=False, concurrency=10) as (world, _):
+        for _ in range(20):
+            await world.launch()
+            await world.launch("app_other_run")
+        await world.node.start()
+        await first.holds(5)
+        await second.holds(5)
+
+        first.open()
+        second.open()
+
+
+@pytest.mark.parametrize(("first", "second", "gives_way"), [(2, 2, False), (2, 1, False), (3, 1, True), (1, 3, False)])
+async def test_a_worker_goes_on_at_once_while_no_other_app_has_less(
+    database_url: str, first: int, second: int, gives_way: bool
+) -> None:
+    log = Log()
+    async with two_apps(database_url, log, log, start=False) as (world, _):
+        hand = ByHand(world)
+        for _ in range(4):
+            await world.launch(wakes=None)
+        claims = await hand.claims(first)
+        await world.database.write(lambda tx: tx.run("UPDATE apps SET status = 'stopped' WHERE id = 'app_test'"))
+        for _ in range(4):
+            await world.launch("app_other_run", wakes=None)
+        claims += await hand.claims(second)
+        await world.database.write(lambda tx: tx.run("UPDATE apps SET status = 'active'"))
+
+        reports = [answered(claim, updated_worker_state={"n": 1}) for claim in claims]
+        applied = await hand.apply(*reports, is_full=True)
+
+        going_on = sorted(claims[position].app.id for position in applied.renewed)
+        assert going_on.count("app_test") == (0 if gives_way else first)
+        assert going_on.count("app_other") == (0 if second - first > 1 else second)
 
 
 async def test_of_two_busy_apps_none_is_ahead_of_the_other(database_url: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.domain.fairness import Demand, room, share
+from orchestrator.domain.fairness import Contender, Demand, room, share
 
 crowds = st.lists(st.integers(0, 30), max_size=12).map(
     lambda rooms: [Demand(app, left) for app, left in enumerate(rooms, start=1)]
@@ -73,3 +73,20 @@ def test_nobody_is_passed_over_for_more_than_a_round(places: int, crowd: list[De
     for later in range(len(crowd)):
         served.update(share(places, crowd, turn + later))
     assert set(served) == {demand.app for demand in crowd if demand.room}
+
+
+@pytest.mark.parametrize(
+    ("waiting", "calling", "gives_way"),
+    [
+        (0, 1, True),
+        (0, 5, True),
+        (1, 1, False),
+        (1, 2, False),
+        (1, 3, True),
+        (9, 10, False),
+        (8, 10, True),
+        (5, 1, False),
+    ],
+)
+def test_a_place_goes_to_the_app_that_has_none_or_two_less(waiting: int, calling: int, gives_way: bool) -> None:
+    assert Contender(1, waiting).has_less_than(calling) is gives_way
