@@ -34,6 +34,11 @@ def encoded(state: dict[str, JsonValue], limit_bytes: int, name: str) -> str:
         text = strict_json.dumps(state)
     except JsonError as error:
         raise StateRefused(f"{name}: {error}") from error
+    return within(limit_bytes, text, state, name)
+
+
+def within(limit_bytes: int, text: bytes, state: dict[str, JsonValue], name: str) -> str:
+    """The JSON text of a state; raises as `encoded` when it is over its limit."""
     if len(text) > limit_bytes:
         largest = _shown(max(state, key=lambda key: len(strict_json.dumps(state[key])), default=""))
         size = f"{len(text):,} bytes; its limit is {limit_bytes:,}"

@@ -115,12 +115,21 @@ def _encode(request: Request, target: Target) -> bytes:
         f"Host: {target.authority}",
         f"Content-Length: {len(request.body)}",
     ]
-    for name, value in request.headers.items():
-        if not _is_name(name) or not value.isascii() or not value.isprintable():
-            # A value with a line break in it would be headers, or a request, of somebody else's making.
-            raise Unreachable(FailureKind.PROTOCOL, f"the header {name!r} cannot be sent: {value[:80]!r}")
-        lines.append(f"{name}: {value}")
+    values = "".join(request.headers.values())
+    if not all(map(_is_name, request.headers)) or not values.isascii() or not values.isprintable():
+        raise _unsendable(request.headers)
+    lines += [f"{name}: {value}" for name, value in request.headers.items()]
     return "\r\n".join((*lines, "\r\n")).encode("ascii") + request.body
+
+
+def _unsendable(headers: Mapping[str, str]) -> Unreachable:
+    # A value with a line break in it would be headers, or a request, of somebody else's making.
+    name, value = next(
+        (name, value)
+        for name, value in headers.items()
+        if not _is_name(name) or not value.isascii() or not value.isprintable()
+    )
+    return Unreachable(FailureKind.PROTOCOL, f"the header {name!r} cannot be sent: {value[:80]!r}")
 
 
 @lru_cache(maxsize=256)

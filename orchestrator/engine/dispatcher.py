@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from app_sdk.protocol.limits import Limits
 from orchestrator.domain.errors import DatabaseUnavailable
-from orchestrator.domain.outcome import NoResponse, Response
+from orchestrator.domain.outcome import Response
 from orchestrator.engine.caller import Caller
 from orchestrator.engine.group_commit import GroupCommit
 from orchestrator.engine.loop import Loop
@@ -195,9 +195,7 @@ class Dispatcher(Loop):
         clock = asyncio.get_running_loop().time
         started = clock()
         outcome = await self._caller.post(build(claim, self._vault.signer(claim.app.secret_encrypted), self._requests))
-        return await self._report(claim, outcome, timedelta(seconds=clock() - started))
-
-    async def _report(self, claim: Claim, outcome: Response | NoResponse, took: timedelta) -> Report:
+        took = timedelta(seconds=clock() - started)
         if isinstance(outcome, Response) and len(outcome.body) > LARGE_ANSWER_BYTES:
             # Reading megabytes of JSON takes long enough to hold up every other call of this node.
             return await asyncio.to_thread(report, claim, outcome, self._options.limits, took)

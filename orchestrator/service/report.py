@@ -10,7 +10,7 @@ import orjson
 from app_sdk.protocol import strict_json
 from app_sdk.protocol.answer import Answer, Progress
 from app_sdk.protocol.limits import Limits
-from app_sdk.protocol.strict_json import JsonError, JsonValue
+from app_sdk.protocol.strict_json import JsonValue
 from orchestrator.domain.classify import Answered, Meaning, Unanswered, classify, refusal
 from orchestrator.domain.errors import StateRefused
 from orchestrator.domain.imports import batches
@@ -65,7 +65,7 @@ def _ready(claim: Claim, meaning: Meaning, limits: Limits) -> tuple[ReadyAnswer 
         return meaning, ()
     try:
         return _encode(claim, meaning, limits), _notes(claim, meaning.answer)
-    except (StateRefused, JsonError) as error:
+    except StateRefused as error:
         return refusal(str(error)), ()
 
 
@@ -124,4 +124,5 @@ def _record(answer: Answer, state: str | None) -> str:
 
 
 def _text(value: Any) -> str:
-    return strict_json.dumps(value).decode()
+    # Every part of an answer has been read strictly.
+    return strict_json.rewrite(value).decode()
