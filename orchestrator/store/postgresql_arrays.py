@@ -20,7 +20,7 @@ _BOOLEAN = Struct(">i?").pack
 
 
 class Array:
-    """A column of values, any of which may be None."""
+    """A column of at least one value, any of which may be None."""
 
     __slots__ = ("values",)
 
@@ -69,6 +69,12 @@ def _dumper(array_oid: int, element_oid: int, element: Callable[[Any], bytes]) -
             values = obj.values
             # One dimension, beginning at 1; the second number says whether an element is NULL.
             head = _HEAD(1, None in values, element_oid, len(values), 1)
-            return head + b"".join([_NULL if value is None else element(value) for value in values])
+            if values.count(values[0]) == len(values):
+                # Most columns of a commit hold one value throughout.
+                return head + written(values[0]) * len(values)
+            return head + b"".join(map(written, values))
+
+    def written(value: Any) -> bytes:
+        return _NULL if value is None else element(value)
 
     return ArrayDumper
