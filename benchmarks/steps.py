@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,40 +19,13 @@ import httpx
 import psycopg
 
 from benchmarks.processes import SECRET, Sink, cpu_secs, postmaster, running_node, running_sink, tree_cpu_secs
+from benchmarks.workload import APPS, WORKERS, Figures, Load, figures, state_of
 from orchestrator.store import schema
 from orchestrator.store.database import DatabaseOptions
 from tests.support.postgres import running_postgres
 from tests.support.server import Server, wait_for
 
-APPS = 5
-WORKERS = 10
-ROWS = ["x" * 10] * 68
 SECS_A_LAUNCH = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """How much is to be done; `delay_ms` is what the app takes for each step."""
-
-    executions: int
-    steps: int
-    delay_ms: int = 0
-
-    @property
-    def lanes(self) -> int:
-        return self.executions * WORKERS
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What a run came to: microseconds of CPU a step, milliseconds from an answer to the same worker's next call."""
-
-    steps_per_sec: float
-    own_us: float
-    store_us: float
-    gap_p50_ms: float
-    gap_p99_ms: float
-    repeated: int
 
 
 def install(server: Server, sink: Sink, delay_ms: int = 0) -> None:
@@ -68,7 +40,7 @@ def install(server: Server, sink: Sink, delay_ms: int = 0) -> None:
 def launch(server: Server, load: Load) -> datetime:
     """Launch everything for one instant; returns that."""
     begins = datetime.now(UTC) + timedelta(seconds=1 + load.executions * SECS_A_LAUNCH)
-    state = {"step": 0, "steps": load.steps, "rows": ROWS}
+    state = state_of(load)
     others = [{"worker_id": worker_id, "initial_state": state} for worker_id in range(1, WORKERS)]
     order = {"state": state, "workers": others, "run_at": begins.isoformat().replace("+00:00", "Z")}
     headers = {"Authorization": f"Bearer {server.token}"}
@@ -91,15 +63,7 @@ def measure(server: Server, sink: Sink, load: Load, store_secs: Callable[[], flo
     own, store = cpu_secs(pid), store_secs()
     wait_for(lambda: sink.seen()["done"] >= load.lanes, "the last answer", patience_secs=600)
     own, store = cpu_secs(pid) - own, store_secs() - store
-    seen = sink.seen()
-    return Figures(
-        steps_per_sec=seen["calls"] / (seen["last"] - seen["first"]),
-        own_us=own / seen["calls"] * 1e6,
-        store_us=store / seen["calls"] * 1e6,
-        gap_p50_ms=seen["gap_p50_ms"],
-        gap_p99_ms=seen["gap_p99_ms"],
-        repeated=seen["calls"] - load.lanes * load.steps,
-    )
+    return figures(sink.seen(), load, own_secs=own, store_secs=store)
 
 
 @contextmanager

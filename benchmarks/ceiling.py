@@ -1,0 +1,123 @@
+"""The bare ceiling: the engine's own HTTP client in a loop, same payload, signed, 100 in flight, and no database.
+
+    python -m benchmarks.ceiling [--lanes 100] [--steps 200] [--delay-ms 0]
+
+Each lane builds and signs the payload of its step, calls, and takes the new state out of the answer for the next one.
+It runs in a process of its own on the event loop that the server uses, as the node that it is compared with does.
+"""
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import uvloop
+
+from app_sdk.protocol.signing import Signer
+from benchmarks.processes import SECRET, Sink, running_sink
+from benchmarks.workload import APPS, Figures, Load, figures, state_of
+from orchestrator.domain.outcome import Response
+from orchestrator.domain.policy import Delivery
+from orchestrator.engine.caller import Caller, CallerOptions, open_caller
+from orchestrator.engine.request import RequestOptions, build
+from orchestrator.service.callback_urls import CallbackSigner
+from orchestrator.service.claim import Claim
+from orchestrator.service.vault import Vault
+from orchestrator.store.apps import AppFacts
+from tests.support.server import ROOT
+
+API = "http://127.0.0.1:8400"
+
+
+def run(sink: Sink, load: Load) -> Figures:
+    """Run the load in a process of its own; each of its workers is a lane of the loop."""
+    sink.forget()
+    options = ["--url", sink.url, "--lanes", str(load.lanes), "--steps", str(load.steps)]
+    command = [sys.executable, "-m", "benchmarks.ceiling", *options, "--delay-ms", str(load.delay_ms)]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=600)
+    return figures(sink.seen(), load, own_secs=json.loads(done.stdout)["cpu_secs"], store_secs=0.0)
+
+
+async def call_all(url: str, load: Load) -> float:
+    """Seconds of CPU that the loop has taken."""
+    caller = open_caller(CallerOptions(allow_private_addresses=True), clock=time.time)
+    vault = Vault("of the benchmark")
+    options = RequestOptions(
+        API, f"{API}/collector", 20.0, 10 * 2**20, True, "orchestrator", time.time, CallbackSigner(vault)
+    )
+    endpoint = f"{url}/webhook?delay_ms={load.delay_ms}" if load.delay_ms else f"{url}/webhook"
+    began = time.process_time()
+    await asyncio.gather(*(_lane(caller, options, endpoint, number, load) for number in range(load.lanes)))
+    taken = time.process_time() - began
+    await caller.close()
+    return taken
+
+
+async def _lane(caller: Caller, options: RequestOptions, endpoint: str, number: int, load: Load) -> None:
+    signer, claim = Signer(SECRET), _claim(endpoint, number, load)
+    answer: dict[str, Any] = {"is_done": False}
+    while not answer["is_done"]:
+        outcome = await caller.post(build(claim, signer, options))
+        assert isinstance(outcome, Response), outcome
+        answer = orjson.loads(outcome.body)
+        claim = _claim(endpoint, number, load, orjson.dumps(answer["updated_worker_state"]).decode(), claim.step + 1)
+
+
+def _claim(endpoint: str, number: int, load: Load, state: str | None = None, step: int = 0) -> Claim:
+    app = AppFacts(
+        pk=number % APPS,
+        workspace_id="default",
+        id=f"app_bench{number % APPS}",
+        status="active",
+        webhook_endpoint=endpoint,
+        secret_encrypted="",
+        verify_tls=None,
+        is_rate_limited=False,
+        unanswered_calls=0,
+        state="{}",
+    )
+    uid = f"01a1fc13-1941-7ab5-8661-{number // 10:012x}"
+    return Claim(
+        execution_pk=number // 10,
+        uid=uid,
+        execution_id=uid,
+        created_at=datetime.now(UTC),
+        attempt=1,
+        task_id=f"{app.id}_run",
+        task_name="Run",
+        delivery=Delivery.AT_LEAST_ONCE,
+        worker_id=number % 10,
+        step=step,
+        token=step + 1,
+        retry_count=0,
+        claimed_at=datetime.now(UTC),
+        worker_state=state or orjson.dumps(state_of(load)).decode(),
+        workers=json.dumps({str(worker_id): "calling" for worker_id in range(10)}),
+        worker_results=None,
+        callback=None,
+        app=app,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lanes", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--delay-ms", type=int, default=0)
+    parser.add_argument("--url", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    load = Load(asked.lanes // 10, asked.steps, asked.delay_ms)
+    if asked.url:
+        print(json.dumps({"cpu_secs": uvloop.run(call_all(asked.url, load))}))
+        return
+    with running_sink() as sink:
+        print(run(sink, load))
+
+
+if __name__ == "__main__":
+    main()
