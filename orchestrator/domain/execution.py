@@ -231,6 +231,8 @@ class Execution:
         self._touch(worker_id).refused = None
 
     def _spawn(self, answer: Answer, now: datetime) -> tuple[frozenset[int], list[str]]:
+        if not answer.new_workers:
+            return frozenset(), []
         if self.failing:
             why = "was not started: the execution is failing"
             return frozenset(), [f"worker {new.worker_id} {why}" for new in answer.new_workers]

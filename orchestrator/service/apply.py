@@ -5,7 +5,7 @@ or not at all. What the data refuse is decided here, before any write. Where a w
 its next step is taken in the same commit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -17,11 +17,11 @@ from orchestrator.domain.states import WorkerStatus
 from orchestrator.domain.worker import Worker
 from orchestrator.service.app_effects import AppEffects
 from orchestrator.service.callback_effects import EarlyCallbacks
-from orchestrator.service.claim import Claim, LeaseTerms, giving_way, renew
+from orchestrator.service.claim import Claim, LeaseTerms, giving_way, renew, statuses
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
 from orchestrator.service.report import ReadyAnswer, Report, refused
-from orchestrator.service.step_record import Effects, StepRecord
+from orchestrator.service.step_record import StepRecord, effects_of
 from orchestrator.store.transaction import Transaction
 
 # After so many steps in a row a worker queues like any other: where its app is at a limit, the app's other due
@@ -148,7 +148,7 @@ def _close_step(work: _Work, held: Held, report: Report, ready: ReadyAnswer, jit
         jitter=jitter,
     )
     work.record.applied(held, report, ready, closed.spawned, undelivered)
-    effects = Effects.of(held.execution, worker_id, closed.spawned)
+    effects = effects_of(held.execution, worker_id, closed.spawned)
     notes = (*report.notes, *closed.notes)
     if closed.had_early_callback:
         notes = (*notes, work.early.close(work.tx, held, worker_id, report.claim.step))
@@ -194,20 +194,31 @@ def _continues_at_once(work: _Work, worker: Worker) -> bool:
 
 
 def _renew(work: _Work) -> dict[int, Claim]:
-    lease = work.terms.lease
-    if lease is None:
+    terms = work.terms.lease
+    if terms is None or not work.continuing:
         return {}
-    going_on = {pk: work.apps.after(pk) for pk in _going_on(work)}
+    apps, lease = {pk: work.apps.after(pk) for pk in _going_on(work)}, terms.lease(work.now)
+    taken = {
+        position: work.held[report.claim.execution_pk].execution.claim(report.claim.worker_id, lease)
+        for position, report in work.continuing.items()
+        if _may_renew(work, report, apps)
+    }
+    told = {pk: statuses(work.held[pk]) for pk in {work.continuing[position].claim.execution_pk for position in taken}}
     renewed = {}
-    for position, report in work.continuing.items():
-        claim, held = report.claim, work.held[report.claim.execution_pk]
-        worker = held.execution.workers[claim.worker_id]
-        may_claim = held.execution.may_claim(worker.worker_id, worker.token, work.now)
-        if claim.app.pk in going_on and may_claim and claim.renewals < RENEWALS_IN_A_ROW:
-            assert isinstance(report.meaning, ReadyAnswer)
-            state = claim.worker_state if report.meaning.state is None else report.meaning.state
-            renewed[position] = renew(held, claim, going_on[claim.app.pk], state, lease, work.now)
+    for position, worker in taken.items():
+        report = work.continuing[position]
+        claim = report.claim
+        assert isinstance(report.meaning, ReadyAnswer)
+        state = claim.worker_state if report.meaning.state is None else report.meaning.state
+        renewed[position] = renew(claim, worker, told[claim.execution_pk], apps[claim.app.pk], state)
     return renewed
+
+
+def _may_renew(work: _Work, report: Report, going_on: Collection[int]) -> bool:
+    claim, execution = report.claim, work.held[report.claim.execution_pk].execution
+    token = execution.workers[claim.worker_id].token
+    may_go_on = claim.app.pk in going_on and claim.renewals < RENEWALS_IN_A_ROW
+    return may_go_on and execution.may_claim(claim.worker_id, token, work.now)
 
 
 def _going_on(work: _Work) -> set[int]:

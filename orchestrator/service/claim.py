@@ -13,7 +13,7 @@ import orjson
 
 from orchestrator.domain.fairness import Contender, Demand, share
 from orchestrator.domain.policy import Delivery
-from orchestrator.domain.worker import Lease
+from orchestrator.domain.worker import Lease, Worker
 from orchestrator.service import allowances
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
@@ -102,9 +102,12 @@ def next_claims(tx: Transaction, definitions: Definitions, terms: LeaseTerms, pl
     return Claimed(claims, _next_look(due_apps, claims, now, places, is_passed_over))
 
 
-def renew(held: Held, claim: Claim, app: apps.AppFacts, worker_state: str, terms: LeaseTerms, now: datetime) -> Claim:
-    """The next step's claim of a worker that continues at once, taken within the commit that applied its answer."""
-    worker = held.execution.claim(claim.worker_id, terms.lease(now))
+def renew(claim: Claim, worker: Worker, workers: str, app: apps.AppFacts, worker_state: str) -> Claim:
+    """The claim of the next step of a worker that has been claimed in the commit that applied its answer.
+
+    `workers`: as `statuses` tells them, `worker_state`: JSON text.
+    """
+    assert worker.lease is not None
     # Written out: `replace` takes three times as long, at every step.
     return Claim(
         execution_pk=claim.execution_pk,
@@ -119,14 +122,21 @@ def renew(held: Held, claim: Claim, app: apps.AppFacts, worker_state: str, terms
         step=worker.step,
         token=worker.token,
         retry_count=worker.retry_count,
-        claimed_at=now,
+        claimed_at=worker.lease.since,
         worker_state=worker_state,
-        workers=_statuses(held),
+        workers=workers,
         worker_results=None,
         callback=None,
         app=app,
         renewals=claim.renewals + 1,
     )
+
+
+def statuses(held: Held) -> str:
+    """What the app is told of the workers of an execution: the JSON text of their statuses by id."""
+    workers = held.execution.workers
+    told = [f'"{worker_id}":"{workers[worker_id].status}"' for worker_id in sorted(workers)]
+    return f"{{{','.join(told)}}}"
 
 
 def giving_way(tx: Transaction, going_on: Collection[int], now: datetime) -> set[int]:
@@ -219,17 +229,11 @@ def _claim_of(tx: Transaction, held: Held, worker_id: int, state: str, app: apps
         retry_count=worker.retry_count,
         claimed_at=now,
         worker_state=state,
-        workers=_statuses(held),
+        workers=statuses(held),
         worker_results=_results(tx, held, worker_id) if worker.is_released else None,
         callback=None,
         app=app,
     )
-
-
-def _statuses(held: Held) -> str:
-    workers = held.execution.workers
-    statuses = [f'"{worker_id}":"{workers[worker_id].status}"' for worker_id in sorted(workers)]
-    return f"{{{','.join(statuses)}}}"
 
 
 def _results(tx: Transaction, held: Held, worker_id: int) -> str:

@@ -3,10 +3,10 @@
 Gathered while the answers are decided on one by one, and written in a few set-wise statements at the end.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Self
+from typing import Any
 
 from app_sdk.protocol import strict_json
 from app_sdk.protocol.strict_json import JsonValue
@@ -24,27 +24,19 @@ from orchestrator.store.transaction import Transaction
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Effects:
-    """What an applied answer did to the workers: where it left its own, and which it (re)started at which token."""
-
-    rests: WorkerStatus
-    spawned: Mapping[int, int]
-
-    @classmethod
-    def of(cls, execution: Execution, worker_id: int, spawned: Collection[int]) -> Self:
-        workers = execution.workers
-        return cls(workers[worker_id].resting_place, {id_: workers[id_].token for id_ in sorted(spawned)})
-
-    def row(self) -> Row:
-        tokens = {str(worker_id): token for worker_id, token in self.spawned.items()}
-        return {
-            "spawned": strict_json.dumps(tokens).decode() if tokens else None,
-            "rests": None if self.rests is WorkerStatus.READY else self.rests.value,
-        }
+_NO_EFFECTS: Row = {"spawned": None, "rests": None}
 
 
-_NO_EFFECTS = Effects(WorkerStatus.READY, {})
+def effects_of(execution: Execution, worker_id: int, spawned: Collection[int]) -> Row:
+    """What an applied answer did to the workers: which it (re)started at which token, and where it left its own."""
+    rests = execution.workers[worker_id].resting_place
+    if not spawned and rests is WorkerStatus.READY:
+        return _NO_EFFECTS
+    tokens = {str(id_): execution.workers[id_].token for id_ in sorted(spawned)}
+    return {
+        "spawned": strict_json.dumps(tokens).decode() if tokens else None,
+        "rests": None if rests is WorkerStatus.READY else rests.value,
+    }
 
 
 @dataclass(slots=True)
@@ -81,7 +73,7 @@ class StepRecord:
         outcome: str,
         message: str | None,
         notes: Collection[str],
-        effects: Effects = _NO_EFFECTS,
+        effects: Row = _NO_EFFECTS,
     ) -> None:
         """The record of the call itself, whatever became of it; `effects` are those of an applied answer."""
         claim, meaning = report.claim, report.meaning
@@ -99,7 +91,7 @@ class StepRecord:
                 "http_status": report.http_status,
                 "message": message,
                 "notes": "\n".join(notes) if notes else None,
-                **effects.row(),
+                **effects,
                 "answer": ready.record if ready else report.said,
                 "digest": report.digest,
                 "items": len(ready.answer.items_to_import) if ready else 0,
@@ -146,9 +138,9 @@ class StepRecord:
             # What the calls before have failed with is over.
             message = ""
         subtext = answer.subtext
-        told = {"state": ready.state, "message": message, "progress": ready.progress, "subtext": subtext}
-        if any(part is not None for part in told.values()):
-            self._told.append(telling(held.pk, claim.worker_id, **told))
+        if not (ready.state is None and message is None and ready.progress is None and subtext is None):
+            told = {"state": ready.state, "message": message, "progress": ready.progress, "subtext": subtext}
+            self._told.append({"execution_pk": held.pk, "worker_id": claim.worker_id, **told})
         if subtext is not None:
             self._subtexts[held.pk] = subtext
         if answer.output is not None:

@@ -13,7 +13,7 @@ def to_micros(instant: datetime) -> int:
 
 def from_micros(micros: int) -> datetime:
     """The aware UTC datetime of a table's integer."""
-    return _EPOCH + timedelta(microseconds=micros)
+    return _EPOCH + micros * _MICROSECOND
 
 
 def maybe_micros(instant: datetime | None) -> int | None:

@@ -18,9 +18,9 @@ from orchestrator.runtime.node import Node
 from orchestrator.service import apply, timers
 from orchestrator.service import claim as claims
 from orchestrator.service.app_effects import AppEffects
-from orchestrator.service.claim import Claim, LeaseTerms
+from orchestrator.service.claim import Claim
 from orchestrator.service.definitions import Definitions
-from orchestrator.service.holding import Held, hold, save
+from orchestrator.service.holding import hold, save
 from orchestrator.service.report import Report
 from orchestrator.store import nodes, overdue
 from orchestrator.store.apps import AppFacts
@@ -127,10 +127,11 @@ def renewal_keeps_the_lease() -> Patches:
     """The claim of the next step runs out when that of the step before would have."""
     real = claims.renew
 
-    def renew(held: Held, claim: Claim, app: AppFacts, state: str, terms: LeaseTerms, now: datetime) -> Claim:
-        renewed = real(held, claim, app, state, terms, now)
-        worker = held.execution.workers[claim.worker_id]
-        worker.lease = Lease(terms.node, claim.claimed_at, claim.claimed_at + terms.length)
+    def renew(claim: Claim, worker: Worker, workers: str, app: AppFacts, state: str) -> Claim:
+        renewed = real(claim, worker, workers, app, state)
+        assert worker.lease is not None
+        length = worker.lease.until - worker.lease.since
+        worker.lease = Lease(worker.lease.node, claim.claimed_at, claim.claimed_at + length)
         return renewed
 
     return [patch.object(apply, "renew", renew)]
