@@ -139,7 +139,7 @@ def save(tx: Transaction, held: Iterable[Held], now: datetime) -> None:
         raise GuardMissed("an execution that ended had no details to publish")
 
 
-def _held(row: tuple[Any, ...], definition: TaskDefinition) -> Held:
+def _held(row: Sequence[Any], definition: TaskDefinition) -> Held:
     (pk, uid, workspace_id, id_, app_pk, task_pk, _, key, created_at) = row[:9]
     (status, failing, attempt, _, deadline_at, started_at, ended_at, message, max_retries) = row[9:]
     execution = Execution(

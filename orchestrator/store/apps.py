@@ -1,6 +1,6 @@
 """The hot statements on apps: who is due, what an app's limits allow, the lock of its state."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,7 +130,7 @@ def lock_to_delete(tx: Transaction, pk: int) -> bool:
 
 
 def facts(tx: Transaction, pks: Iterable[int]) -> dict[int, AppFacts]:
-    return {row[0]: _facts(row) for row in tx.rows(_FACTS, pks=sorted(pks))}
+    return {row[0]: _facts(row) for row in tx.rows_at_once(_FACTS, pks=sorted(pks))}
 
 
 def lock_states(tx: Transaction, pks: Iterable[int]) -> None:
@@ -155,7 +155,7 @@ def stop(tx: Transaction, pk: int, reason: str, now: int) -> None:
     tx.run(_STOP, pk=pk, reason=reason, now=now)
 
 
-def _facts(row: tuple[Any, ...]) -> AppFacts:
+def _facts(row: Sequence[Any]) -> AppFacts:
     pk, workspace_id, id_, status, endpoint, secret, verify_tls, is_rate_limited, unanswered_calls, state = row
     return AppFacts(
         pk=pk,
