@@ -260,8 +260,10 @@ def sqlite_engine(options: DatabaseOptions, *, query_only: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # A transaction that reads first and writes later fails at once with SQLITE_BUSY_SNAPSHOT.
-        connection.exec_driver_sql("BEGIN" if query_only else "BEGIN IMMEDIATE")
+        # A transaction that reads first and writes later fails at once with SQLITE_BUSY_SNAPSHOT. Straight to the
+        # driver: this is said with every commit, and SQLAlchemy's way takes a third of a millisecond.
+        raw: Any = connection.connection.driver_connection
+        raw.execute("BEGIN" if query_only else "BEGIN IMMEDIATE")
 
     return engine
 
