@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -111,6 +112,7 @@ async def _run(
     web = _WebServer(_web_config(api))
     stop = _stop_signal(draining)
     await node.start()
+    _spare_the_collector()
     _log.info("serving", url=url, database=database.dialect.value, role=settings.server.role, node=node.identity)
     serving = asyncio.create_task(web.serve(sockets=[listener]))
     await asyncio.wait({serving, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
@@ -121,6 +123,16 @@ async def _run(
     await asyncio.wait({serving}, timeout=way_down.left(Stage.WEB).total_seconds())
     _log.info("stopped", drained=is_done)
     return 0
+
+
+def _spare_the_collector() -> None:
+    """Leave out of garbage collections what has been loaded by now, and stays: a full one took a tenth of a second.
+
+    The others look at ten thousand new objects instead of seven hundred: a step leaves no cycles behind.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 class _WebServer(uvicorn.Server):
