@@ -1,5 +1,7 @@
 """Who polls is not kept waiting by the queues of others, and gets nothing once its token is revoked."""
 
+from datetime import timedelta
+
 import pytest
 
 from orchestrator.service import pull_claims, tokens
@@ -35,6 +37,22 @@ async def test_a_long_queue_that_is_held_up_hides_no_other_task(
         assert task.id == execution
 
 
+async def test_what_another_node_holds_leaves_as_much_as_was_asked_for(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pull_claims, "MOST_AT_ONCE", 2)
+    async with running_world(postgres_url, never, start=False) as world:
+        await world.install(PULL)
+        executions = [await world.launch() for _ in range(4)]
+        oldest = {await world.pk(execution) for execution in executions[:2]}
+        async with (
+            world.another_database() as other,
+            held_back(other, hold, world.node.definitions, oldest),
+        ):
+            tasks = await Executor(world).poll(places=2)
+        assert [task.id for task in tasks] == executions[2:]
+
+
 async def test_a_poll_that_outlives_its_token_gets_nothing(database_url: str) -> None:
     async with running_world(database_url, never, start=False) as world:
         await world.install(PULL)
@@ -47,3 +65,20 @@ async def test_a_poll_that_outlives_its_token_gets_nothing(database_url: str) ->
         lasting, _ = await world.database.write(tokens.create, order)
         [[task]] = (await Executor(world).hand_out([Wanted(EVERYTHING, (TASK,), 1, "laptop", lasting.id)])).given
         assert task.row.status == "requested"
+
+
+async def test_whoever_found_the_transaction_full_is_seen_to_at_once(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pull_claims, "MOST_AT_ONCE", 2)
+    async with running_world(database_url, never, start=False) as world:
+        await world.install(PULL)
+        for _ in range(4):
+            await world.launch()
+        asked = [Wanted(EVERYTHING, (TASK,), 2, "first"), Wanted(EVERYTHING, (TASK,), 2, "second")]
+        full = await Executor(world).hand_out(asked)
+        assert [len(tasks) for tasks in full.given] == [2, 0]
+        assert full.wait == timedelta()
+        assert (await Executor(world).hand_out(asked[1:])).wait == timedelta()
+        nothing = await Executor(world).hand_out(asked)
+        assert (nothing.given, nothing.wait) == (((), ()), None)
