@@ -1,15 +1,22 @@
 """Who polls is not kept waiting by the queues of others, and gets nothing once its token is revoked."""
 
+import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
+from orchestrator.engine import pollers
 from orchestrator.service import pull_claims, tokens
+from orchestrator.service.callback_urls import CallbackUrls
+from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import hold
-from orchestrator.service.pull_claims import Wanted
+from orchestrator.service.pull_claims import HandedOut, Wanted
 from orchestrator.service.tokens import Role, TokenOrder
+from orchestrator.store.transaction import Transaction
 from tests.engine.executors import ALLOW, EVERYTHING, TASK, Executor
 from tests.engine.held_back import held_back
+from tests.engine.test_pollers import LONG, SELDOM, waits, wanted
 from tests.support.fake_app import never
 from tests.support.world import WORKSPACE, running_world
 
@@ -82,3 +89,21 @@ async def test_whoever_found_the_transaction_full_is_seen_to_at_once(
         assert (await Executor(world).hand_out(asked[1:])).wait == timedelta()
         nothing = await Executor(world).hand_out(asked)
         assert (nothing.given, nothing.wait) == (((), ()), None)
+
+
+async def test_all_who_wait_are_served_by_one_transaction(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked_for: list[list[str]] = []
+
+    def hand_out(tx: Transaction, known: Definitions, callbacks: CallbackUrls, asked: Sequence[Wanted]) -> HandedOut:
+        asked_for.append([one.executor for one in asked])
+        return pull_claims.hand_out(tx, known, callbacks, asked)
+
+    monkeypatch.setattr(pollers, "hand_out", hand_out)
+    async with running_world(database_url, never, **SELDOM) as world:
+        await world.install(PULL)
+        names = ["first", "second", "third"]
+        waiting = [asyncio.create_task(world.node.pollers.poll(wanted(executor=name), LONG)) for name in names]
+        await waits(world.node.pollers, len(waiting))
+        executions = [await world.launch(wakes=None), await world.launch(wakes=None), await world.launch()]
+        assert [task.id for tasks in await asyncio.gather(*waiting) for task in tasks] == executions
+        assert asked_for[-1] == names
