@@ -160,6 +160,13 @@ async def test_what_is_no_batch_is_refused_for_its_content(api_on_sqlite: Api) -
     refused(await deliver(api_on_sqlite, [AIRPORT], "k" * 256), 422, "invalid")
 
 
+async def test_the_largest_batch_is_taken_in_and_one_item_more_is_not(api: Api) -> None:
+    largest = [{"kind": "n"}] * 10_000
+    assert accepted(await deliver(api, largest)) == {"received": 10_000, "duplicate": False}
+    problem = refused(await deliver(api, [*largest, {"kind": "n"}], "imp_2"), 422, "invalid")
+    assert problem["detail"] == "a batch may have 10,000 items, not 10,001"
+
+
 async def test_items_are_listed_by_kind(api: Api) -> None:
     accepted(await deliver(api, [AIRPORT, {"kind": "city", "name": "Paris"}, {"kind": "city", "name": "Rome"}]))
     page = accepted(await api.admin.get("/collector/items", params={"kind": "city", "limit": 1}))

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -170,6 +171,9 @@ async def test_while_the_first_is_in_progress_the_second_is_refused(api_on_postg
     await entered.wait()
     with pytest.raises(InProgress):
         await database.write(idempotency.once, key, "hash", slow)
+    for other in ({"key": "k_2"}, {"route": "elsewhere"}, {"token_id": "another"}, {"workspace_id": "another"}):
+        done = await database.write(idempotency.once, replace(key, **other), "hash", lambda _: Reply(200, {"a": 2}))
+        assert not done.is_replayed
     leave.set()
     assert not (await first).is_replayed
     again = await database.write(idempotency.once, key, "hash", slow)

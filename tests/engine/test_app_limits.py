@@ -1,12 +1,13 @@
 """The limits of an app: its calls at once, its calls in a window, and the places of one that gives no answer."""
 
-from asyncio import gather
+from asyncio import create_task, gather
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tests.engine.by_hand import ByHand, answered
+from tests.engine.held_back import held_back, waits_for_a_lock
 from tests.engine.watching import Ticks, Turnstile, count_ticks
 from tests.support.fake_app import HangUp, Received
 from tests.support.waiting import eventually
@@ -65,6 +66,21 @@ async def test_claims_at_the_same_instant_share_the_places_that_are_left(databas
             claimed += await hand.claims(20)
             assert len(claimed) == 7
             await hand.apply(*(answered(claim) for claim in claimed), renews=False)
+
+
+async def test_a_limit_that_was_lowered_between_the_look_and_the_claim_holds(postgres_url: str) -> None:
+    async with (
+        running_world(postgres_url, lambda request: DONE, start=False) as world,
+        world.another_database() as other,
+    ):
+        await world.install(AT_ONCE, max_concurrent_calls=3)
+        for _ in range(5):
+            await world.launch()
+        lower = "UPDATE apps SET max_concurrent_calls = 1"
+        async with held_back(other, lambda tx: tx.run(lower)):
+            claiming = create_task(ByHand(world).claims(20))
+            await waits_for_a_lock(world)
+        assert len(await claiming) == 1
 
 
 async def test_an_app_gets_no_more_calls_in_any_window_than_its_rate_limit(

@@ -12,9 +12,11 @@ from orchestrator.service import apps, pull_timers, timers
 from orchestrator.service.nodes import lose_silent
 from orchestrator.service.pull_claims import Wanted
 from orchestrator.service.tokens import Scope
+from orchestrator.store.clock import to_micros
 from tests.engine.by_hand import ByHand
 from tests.engine.executors import ALLOW, TASK, Executor, pulled_world, time_passes
-from tests.support.world import WORKSPACE
+from tests.support.fake_app import never
+from tests.support.world import WORKSPACE, running_world
 
 
 async def test_a_task_is_handed_out_once_and_no_app_is_called(database_url: str) -> None:
@@ -270,3 +272,17 @@ async def test_the_end_of_a_claim_is_the_next_thing_to_look_for(database_url: st
         wait = await executor.world.database.read(timers.next_timer)
         assert wait is not None
         assert timedelta(seconds=9) < wait <= timedelta(seconds=10)
+
+
+async def test_of_an_app_that_is_called_a_lost_call_is_the_last_attempt(database_url: str) -> None:
+    async with running_world(database_url, never, start=False, virtual_time=True) as world:
+        await world.install({"delivery": "at_most_once"})
+        execution = await world.launch()
+        [claim] = await ByHand(world).claims()
+        world.advance(timedelta(minutes=1))
+        await world.database.write(timers.void_claims, world.node.definitions)
+        task = await Executor(world).look(execution)
+        assert (task.row.status, task.row.outcome) == ("done", "failed")
+        assert (task.row.last_outcome, task.row.last_token) == ("lost", claim.token)
+        assert task.exec_id is not None
+        assert task.row.updated_at >= to_micros(claim.claimed_at + timedelta(minutes=1))

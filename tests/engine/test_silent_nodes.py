@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.engine.registrar import Registrar
 from orchestrator.runtime.node import Node
 from orchestrator.service import delivering, nodes
 from orchestrator.service.claim import LeaseTerms, next_claims
@@ -49,6 +50,29 @@ async def test_the_claims_of_a_silent_node_are_taken_over_long_before_their_leas
         assert (lost["outcome"], lost["message"]) == ("lost", "its node gave no sign of life for 0.5 s")
         assert applied["outcome"] == "applied"
         assert (await world.workers(pulled))[0]["status"] == "calling"
+
+
+async def test_what_a_silent_node_held_is_told_to_those_who_may_take_it(database_url: str) -> None:
+    async with running_world(database_url, done, start=False, virtual_time=True) as world:
+        await world.install()
+        await orphans_of(world, "dead", await world.launch())
+        world.advance(TIMEOUT)
+        told: list[str] = []
+        # Without patience: silent is who gave no sign of life at this very instant.
+        registrar = Registrar(
+            world.database,
+            world.node.definitions,
+            facts_of("alive"),
+            timedelta(),
+            lambda: told.append("there is work"),
+            judges=True,
+        )
+        # There may be more of it than one look finds.
+        assert await registrar.tick() == timedelta()
+        assert told == ["there is work"]
+        assert await registrar.tick() is None
+        assert told == ["there is work"]
+        assert [claim.worker_id for claim in await ByHand(world).claims()] == [0]
 
 
 async def test_the_batches_of_a_silent_node_are_sent_by_another_long_before_their_leases_end(postgres_url: str) -> None:

@@ -148,3 +148,29 @@ async def test_one_that_a_stuck_node_has_locked_holds_up_no_other(postgres_url: 
         ):
             await eventually(lambda: rescued_all_but(1), "the others", patience_secs=5)
         await eventually(lambda: rescued_all_but(0), "the last one")
+
+
+@pytest.mark.parametrize("what", ["lease", "wait", "deadline"])
+async def test_what_has_been_overdue_longest_goes_first(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A batch leaves out what became overdue last, so that a steady stream of it keeps nobody waiting for ever."""
+    monkeypatch.setattr(timers, "BATCH", 1)
+    async with running_world(database_url, never, start=False, virtual_time=True) as world:
+        await world.install({**OVERLAPPING, "max_duration_secs": 60 if what == "deadline" else 3600})
+        hand = ByHand(world, lease=timedelta(seconds=60))
+        executions = []
+        for _ in range(2):
+            executions.append(await world.launch())
+            if what != "deadline":
+                claims = await hand.claims()
+            if what == "wait":
+                await hand.turn(claims, await_callback={"timeout_in_secs": 60})
+            world.advance(timedelta(seconds=1))
+        world.advance(timedelta(seconds=60))
+        await world.database.write(timers.lose_leases if what == "lease" else timers.expire, world.node.definitions)
+        if what == "lease":
+            statuses = [(await world.workers(execution))[0]["status"] for execution in executions]
+            assert statuses == ["ready", "calling"]
+        else:
+            assert [await world.status(execution) for execution in executions] == ["failed", "running"]

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 from sqlmodel import SQLModel
 
 from orchestrator.domain.errors import DatabaseOutdated, DatabaseUnavailable
@@ -20,6 +20,11 @@ def test_the_migrations_and_the_models_agree(database_url: str) -> None:
     schema.upgrade(options)
     with schema.connected(options) as connection:
         assert compare_metadata(MigrationContext.configure(connection), SQLModel.metadata) == []
+        # Which columns make the key, it does not compare.
+        keys = {name: inspect(connection).get_pk_constraint(name) for name in SQLModel.metadata.tables}
+        assert {name: key["constrained_columns"] for name, key in keys.items()} == {
+            name: [column.name for column in table.primary_key] for name, table in SQLModel.metadata.tables.items()
+        }
 
 
 def test_upgrading_again_changes_nothing(database_url: str) -> None:

@@ -129,6 +129,20 @@ def test_the_limit_of_header_bytes(size: int, is_taken: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("start", "most"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX: ", 64 * 1024),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=", 1024 * 1024),
+    ],
+)
+def test_what_is_no_body_may_be_so_large_to_the_byte(start: bytes, most: int) -> None:
+    largest = start + b"y" * (most - len(start))
+
+    assert read(largest).outcome is None
+    assert isinstance(read(largest, b"y").outcome, NoResponse)
+
+
+@pytest.mark.parametrize(
     ("value", "wait"),
     [
         (b"0", timedelta(0)),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestrator.domain.outcome import FailureKind, Response
+from orchestrator.domain.outcome import FailureKind, NoResponse, Response
 from orchestrator.engine.answer_reader import AnswerReader
 from orchestrator.engine.connection import Connection, Deadline, Origin
 from orchestrator.engine.dialer import Dialer, P
@@ -137,3 +137,17 @@ async def test_what_arrives_with_the_answer_already_read_ends_the_connection() -
 
     assert await exchange == Response(200, b"{}")
     assert wire.is_aborted
+
+
+@pytest.mark.parametrize("speaks", [True, False])
+async def test_nothing_is_sent_on_a_connection_that_was_given_up_meanwhile(speaks: bool) -> None:
+    connection = Connection(Origin(True, True, "app.test", 443), lambda _: None)
+    connection.connection_made(Wire(connection))
+    if speaks:
+        connection.data_received(OK)
+    else:
+        connection.connection_lost(None)
+    outcome = await connection.exchange(b"", AnswerReader(9, lambda: 0.0), soon())
+
+    why = "the server closed the connection, or spoke on it, before the request was sent"
+    assert outcome == NoResponse(FailureKind.CONNECTION_RESET, why, sent=False)

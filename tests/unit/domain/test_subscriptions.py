@@ -16,10 +16,11 @@ ACTIVE = Standing(SubscriptionStatus.ACTIVE)
 
 def test_a_delivery_is_tried_ten_times_in_three_days() -> None:
     waits = [wait_after(tries, 0.0) for tries in range(1, 12)]
-    assert waits[0] == timedelta(seconds=5)
-    assert waits[8] == timedelta(hours=24)
-    assert waits[9:] == [None, None]
-    assert timedelta(days=3) < sum((wait for wait in waits if wait is not None), timedelta()) < timedelta(days=4)
+    # As in the example of Standard Webhooks 1.0.0.
+    hours = [0.5, 2, 5, 10, 14, 20, 24]
+    expected = [timedelta(seconds=5), timedelta(minutes=5), *(timedelta(hours=one) for one in hours)]
+    assert waits == [*expected, None, None]
+    assert timedelta(days=3) < sum(expected, timedelta()) < timedelta(days=4)
     assert wait_after(1, 1.0) == timedelta(seconds=5.5)
     assert wait_after(1, -1.0) == timedelta(seconds=4.5)
 
