@@ -17,6 +17,7 @@ from app_sdk.protocol.answer_fields import (
     wrong,
     wrong_field,
 )
+from app_sdk.protocol.frozen import frozen
 from app_sdk.protocol.json_path import json_path
 from app_sdk.protocol.limits import DEFAULT_LIMITS, Limits
 from app_sdk.protocol.strict_json import MAX_DEPTH, JsonError, JsonValue, dumps, loads
@@ -77,7 +78,7 @@ class Progress:
     unit: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """What an app answered, every field filled in; `unknown` holds what the contract does not name."""
 

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 from app_sdk.protocol.answer import Answer, AnswerError, read_answer
+from app_sdk.protocol.frozen import frozen
 from app_sdk.protocol.limits import Limits
 from orchestrator.domain.outcome import FailureKind, NoResponse, Response, Unsuccessful
 
 RETRY_AFTER_STATUSES = frozenset({408, 425, 429})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answered:
     """A valid answer: the step can be applied."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from app_sdk.protocol.answer import Answer
+from app_sdk.protocol.frozen import frozen
 from app_sdk.protocol.limits import DEFAULT_LIMITS
 from orchestrator.domain.consequence import (
     CallAgain,
@@ -38,7 +39,7 @@ _NOT_IN_FLIGHT = frozenset({WorkerStatus.READY, WorkerStatus.AWAITING, WorkerSta
 _UNFINISHED = frozenset({WorkerStatus.FAILED, WorkerStatus.ABORTED})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClosedStep:
     """What closing a step did beyond the worker itself: workers that (re)start, notes for the record.
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from app_sdk.protocol.frozen import frozen
+
 _READ_BYTES = 400
 _SHOWN_CHARS = 200
 
@@ -28,7 +30,7 @@ class FailureKind(StrEnum):
     IN_PROGRESS_TIMEOUT = "in_progress_timeout"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Response:
     """A complete HTTP answer: its status, its whole body, and the wait that Retry-After asks for."""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app_sdk.protocol.answer import NewWorker
+from app_sdk.protocol.frozen import frozen
 from orchestrator.domain.states import ENDED_WORKER, WorkerStatus, check_worker_move
 
 MAX_UNDELIVERED_BATCHES = 4
@@ -12,7 +13,7 @@ BEFORE_FIRST_STEP = -1
 """The step that a callback belongs to which was answered to the execution that this one goes on from."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lease:
     """Who holds a claim, since when, and until when nobody else may take it over.
 

@@ -1,15 +1,15 @@
 """The workers' JSON states that an answer asks for, held to their limit."""
 
-from dataclasses import dataclass
 
 from app_sdk.protocol import strict_json
 from app_sdk.protocol.answer import Answer
+from app_sdk.protocol.frozen import frozen
 from app_sdk.protocol.limits import Limits
 from app_sdk.protocol.strict_json import JsonValue
 from orchestrator.domain.app_state import within
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NewStates:
     """JSON texts. `own` is None where the worker's state stays as it is; `spawned` are those of workers to start."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
+from app_sdk.protocol.frozen import frozen
 from orchestrator.domain.outcome import FailureKind, NoResponse, Response
 from orchestrator.engine.addresses import AddressPolicy
 from orchestrator.engine.answer_reader import AnswerReader, Clock
@@ -25,7 +26,7 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """One POST. `timeout_secs` is a total, from the start of the call to the last byte of the answer."""
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
+from app_sdk.protocol.frozen import frozen
 from orchestrator.domain.outcome import FailureKind, NoResponse, Response
 from orchestrator.engine.answer_reader import AnswerReader
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Deadline:
     """When a call must be over: `at` on the event loop's clock, `secs` as the operator set it."""
 

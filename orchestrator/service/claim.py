@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from app_sdk.protocol.frozen import frozen
 from orchestrator.domain.fairness import Contender, Demand, share
 from orchestrator.domain.policy import Delivery
 from orchestrator.domain.worker import Lease, Worker
@@ -47,7 +48,7 @@ class Places:
     spare: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Claim:
     """Everything that one call needs; no database connection is held while it is under way.
 

@@ -1,7 +1,7 @@
 """What comes back from a call, made ready for its application: all parsing, checking and encoding that can be done
 before a transaction begins. Touches nothing."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +9,7 @@ import orjson
 
 from app_sdk.protocol import strict_json
 from app_sdk.protocol.answer import Answer, Progress
+from app_sdk.protocol.frozen import frozen
 from app_sdk.protocol.limits import Limits
 from app_sdk.protocol.strict_json import JsonValue
 from orchestrator.domain.classify import Answered, Meaning, Unanswered, classify, refusal
@@ -19,7 +20,7 @@ from orchestrator.domain.worker_state import new_states
 from orchestrator.service.claim import Claim
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReadyAnswer:
     """A valid answer with its parts as JSON text. `state` is None where the worker's state does not change."""
 
@@ -31,7 +32,7 @@ class ReadyAnswer:
     record: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Report:
     """One call's outcome on its way to `apply`. `took` is what the call lasted.
 
