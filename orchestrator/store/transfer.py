@@ -23,11 +23,12 @@ from sqlmodel import SQLModel
 from orchestrator.domain.errors import Conflict, DatabaseBusy, DatabaseUnavailable
 from orchestrator.store import nodes, tables, tables_callbacks, tables_events, tables_executions, tables_records
 from orchestrator.store.clock import to_micros
-from orchestrator.store.database import DatabaseOptions, sqlite_engine
+from orchestrator.store.database import DatabaseOptions
 from orchestrator.store.dialect import Dialect
 from orchestrator.store.faults import DRIVER_ERRORS, is_unavailable
 from orchestrator.store.postgresql_connections import APPLICATION_NAME
 from orchestrator.store.postgresql_network import network_timeouts
+from orchestrator.store.sqlite_connections import sqlite_engine
 from orchestrator.store.transaction import Transaction
 
 FILLED = (
@@ -223,7 +224,7 @@ def opened(options: DatabaseOptions, name: str, *, for_writing: bool) -> Iterato
     if options.dialect is Dialect.POSTGRESQL:
         make, engine = PostgresSide, _unhurried_engine(options)
     else:
-        engine = sqlite_engine(options, query_only=not for_writing)
+        engine = sqlite_engine(options.sqlite_path, query_only=not for_writing)
     try:
         with explained(name), engine.begin() as connection:
             side = make(connection, options.dialect, name)
