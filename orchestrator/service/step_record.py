@@ -47,7 +47,7 @@ class StepRecord:
     now: datetime
     shown_chars: int
     batches: list[Row] = field(default_factory=list)
-    _calls: list[Row] = field(default_factory=list)
+    _calls: dict[tuple[int, int, int], Row] = field(default_factory=dict)
     _told: list[Row] = field(default_factory=list)
     _spawned: list[Row] = field(default_factory=list)
     _lines: list[Row] = field(default_factory=list)
@@ -78,7 +78,9 @@ class StepRecord:
         """The record of the call itself, whatever became of it; `effects` are those of an applied answer."""
         claim, meaning = report.claim, report.meaning
         ready = meaning if isinstance(meaning, ReadyAnswer) else None
-        self._calls.append(
+        # Should the same claim be reported twice in one commit, what was first is what happened.
+        self._calls.setdefault(
+            (claim.execution_pk, claim.worker_id, claim.token),
             {
                 "execution_pk": claim.execution_pk,
                 "worker_id": claim.worker_id,
@@ -98,19 +100,19 @@ class StepRecord:
                 "node": self.node,
                 "started_at": to_micros(claim.claimed_at),
                 "ended_at": to_micros(claim.claimed_at + report.took),
-            }
+            },
         )
 
     def write(self, tx: Transaction) -> None:
         """Write everything. A worker that ended and was spawned anew in one commit begins with its new state."""
-        executions.tell(tx, self._told)
+        executions.tell_soon(tx, self._told)
         executions.put_states(tx, self._spawned)
         for pk, subtext in self._subtexts.items():
             executions.set_subtext(tx, pk, subtext)
         for pk, worker_id, output in self._outputs:
             merge_output(tx, pk, worker_id, output)
         outbox.put(tx, self.batches)
-        records.record_calls(tx, self._calls)
+        records.record_calls_soon(tx, list(self._calls.values()))
         records.log(tx, self._lines)
 
     def _put_batches(self, held: Held, report: Report, ready: ReadyAnswer, *, is_first: bool) -> None:

@@ -112,6 +112,9 @@ def insert_workers(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
 
 def put_states(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
     """Set the JSON state of spawned workers; one that starts again keeps its output."""
+    if rows:
+        # They may have told something in this very commit.
+        tx.settle()
     return tx.run_all(_PUT_STATE, rows)
 
 
@@ -123,6 +126,11 @@ def insert_states(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
 def tell(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
     """Set a worker's state, message, progress and subtext; None keeps what is there, an empty message removes it."""
     return tx.run_all(_TELL, rows)
+
+
+def tell_soon(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
+    """As `tell`, put off."""
+    tx.put_off(_TELL, rows)
 
 
 def forget_messages(tx: Transaction, pk: int, worker_ids: Iterable[int]) -> None:

@@ -42,7 +42,6 @@ def postgresql_engine(url: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def configure(raw: Any, record: Any) -> None:
-        register(raw.adapters)
         record.info[_POOLED] = _is_pooled(raw)
         if record.info[_POOLED]:
             raw.prepare_threshold = None
@@ -61,11 +60,17 @@ def postgresql_engine(url: str) -> Engine:
 
 def plain_engine(url: str) -> Engine:
     """An engine for work on the schema, which may take its time."""
-    return create_engine(
+    engine = create_engine(
         driver_url(url),
         poolclass=NullPool,
         connect_args={"fallback_application_name": APPLICATION_NAME, **network_timeouts(url)},
     )
+
+    @event.listens_for(engine, "connect")
+    def configure(raw: Any, _record: object) -> None:
+        register(raw.adapters)
+
+    return engine
 
 
 def driver_url(url: str) -> str:

@@ -30,5 +30,10 @@ def record_calls(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
     tx.run_all(_RECORD_CALL, rows)
 
 
+def record_calls_soon(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
+    """As `record_calls`, put off."""
+    tx.put_off(_RECORD_CALL, rows)
+
+
 def log(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
     tx.run_all(_LOG, rows)

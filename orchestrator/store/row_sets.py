@@ -18,7 +18,6 @@ from orchestrator.store.dialect import Dialect, translate
 from orchestrator.store.postgresql_arrays import ARRAYS
 
 Row = Mapping[str, Any]
-Bound = tuple[str, Sequence[Any] | Mapping[str, Any]]
 
 _ROWS = re.compile(r":rows AS r \(([^)]*)\)")
 _COLUMN = re.compile(r"\br\.(\w+)")
@@ -35,13 +34,15 @@ class RowSet:
     columns: Mapping[str, str]
     values_of: Callable[[Row], tuple[Any, ...]]
 
-    def bound(self, rows: Sequence[Row], dialect: Dialect) -> Iterator[Bound]:
-        """The statements to run with their parameters: one on PostgreSQL, one for each part of the rows on SQLite."""
+    def arrays(self, rows: Sequence[Row], prefix: str = "") -> dict[str, Any]:
+        """The parameters of `together`."""
+        columns = zip(*[self.values_of(row) for row in rows], strict=True)
+        typed = zip(self.columns.items(), columns, strict=True)
+        return {f"{prefix}{name}": ARRAYS[type_](column) for (name, type_), column in typed}
+
+    def parts(self, rows: Sequence[Row]) -> Iterator[tuple[str, list[Any]]]:
+        """The statements to run on SQLite, one for each part of the rows, with their parameters."""
         values = [self.values_of(row) for row in rows]
-        if dialect is Dialect.POSTGRESQL:
-            columns = zip(self.columns.items(), zip(*values, strict=True), strict=True)
-            yield _with_arrays(self.sql), {name: ARRAYS[type_](column) for (name, type_), column in columns}
-            return
         begin = 0
         for length in _LENGTHS:
             while len(values) - begin >= length:
@@ -61,11 +62,32 @@ def row_set(sql: str) -> RowSet:
     return RowSet(sql, columns, getter if len(columns) > 1 else lambda row: (getter(row),))
 
 
+def together(statements: Sequence[tuple[str, Sequence[Row]]]) -> tuple[str, dict[str, Any]]:
+    """One statement for PostgreSQL that does all of these, and tells of the last how many rows it wrote.
+
+    They see the database as it was before all of them, so no two may write the same row.
+    """
+    parameters: dict[str, Any] = {}
+    for number, (sql, rows) in enumerate(statements):
+        parameters |= row_set(sql).arrays(rows, _prefix(number))
+    return _joined(tuple(sql for sql, _ in statements)), parameters
+
+
 @lru_cache(maxsize=64)
-def _with_arrays(sql: str) -> str:
+def _joined(statements: tuple[str, ...]) -> str:
+    texts = [_with_arrays(sql, _prefix(number)) for number, sql in enumerate(statements)]
+    before = ", ".join(f"s{number} AS ({text})" for number, text in enumerate(texts[:-1]))
+    return translate(f"WITH {before} {texts[-1]}" if before else texts[-1], Dialect.POSTGRESQL)
+
+
+def _with_arrays(sql: str, prefix: str) -> str:
     columns = row_set(sql).columns
-    arrays = ", ".join(f":{name}" for name in columns)
-    return translate(_ROWS.sub(f"unnest({arrays}) AS r ({', '.join(columns)})", sql), Dialect.POSTGRESQL)
+    arrays = ", ".join(f":{prefix}{name}" for name in columns)
+    return _ROWS.sub(f"unnest({arrays}) AS r ({', '.join(columns)})", sql)
+
+
+def _prefix(number: int) -> str:
+    return f"s{number}_"
 
 
 @lru_cache(maxsize=512)

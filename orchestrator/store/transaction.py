@@ -11,7 +11,7 @@ from sqlmodel import Session, SQLModel
 
 from orchestrator.store.clock import from_micros
 from orchestrator.store.dialect import Dialect, as_one_row, bind, translate
-from orchestrator.store.row_sets import row_set
+from orchestrator.store.row_sets import row_set, together
 
 Clock = Callable[[], datetime]
 
@@ -25,11 +25,17 @@ class Transaction:
         self._connection = connection
         self._cursor = connection.connection.cursor()
         self._clock = clock
+        self._put_off: list[tuple[str, Sequence[Mapping[str, Any]]]] = []
         self.dialect = dialect
 
-    @cached_property
+    @property
     def session(self) -> Session:
         """The ORM on this transaction's connection, for everything that is not hot."""
+        self.settle()
+        return self._session
+
+    @cached_property
+    def _session(self) -> Session:
         return Session(bind=self._connection, autoflush=False, expire_on_commit=False)
 
     def put(self, row: SQLModel) -> None:
@@ -48,11 +54,13 @@ class Transaction:
             return self._clock()
         if self.dialect is Dialect.SQLITE:
             return datetime.now(UTC)
+        self.settle()
         self._cursor.execute(_DATABASE_NOW)
         return from_micros(self._cursor.fetchone()[0])  # type: ignore[index]
 
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Run a statement that returns rows (SELECT, or RETURNING)."""
+        self.settle()
         self._cursor.execute(translate(sql, self.dialect), bind(parameters, self.dialect))
         return self._cursor.fetchall()  # type: ignore[return-value]
 
@@ -71,6 +79,7 @@ class Transaction:
 
     def run(self, sql: str, **parameters: Any) -> int:
         """Run a statement; returns how many rows it wrote."""
+        self.settle()
         self._cursor.execute(translate(sql, self.dialect), bind(parameters, self.dialect))
         return self._cursor.rowcount
 
@@ -78,6 +87,7 @@ class Transaction:
         """Run a statement once for each of `rows`, in one go; returns how many rows it wrote in all."""
         if not rows:
             return 0
+        self.settle()
         self._cursor.executemany(translate(sql, self.dialect), rows)
         return self._cursor.rowcount
 
@@ -85,19 +95,39 @@ class Transaction:
         """Run a statement over `:rows` (`store.row_sets`); returns how many rows it wrote in all."""
         if not rows:
             return 0
+        if self.dialect is Dialect.POSTGRESQL:
+            statements, self._put_off = [*self._put_off, (sql, rows)], []
+            self._cursor.execute(*together(statements))
+            return self._cursor.rowcount
         written = 0
-        for statement, parameters in row_set(sql).bound(rows, self.dialect):
+        for statement, parameters in row_set(sql).parts(rows):
             self._cursor.execute(statement, parameters)
             written += self._cursor.rowcount
         return written
 
+    def put_off(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """As `run_all`, but PostgreSQL gets it with the next one of them, which must not write the same rows.
+
+        Whatever else is run before comes after it.
+        """
+        if self.dialect is Dialect.POSTGRESQL and rows:
+            self._put_off.append((sql, rows))
+        else:
+            self.run_all(sql, rows)
+
+    def settle(self) -> None:
+        """Run now what was put off."""
+        if self._put_off:
+            self.run_all(*self._put_off.pop())
+
     def finish(self) -> None:
-        """Flush what the session holds, so that the commit carries it."""
-        if "session" in self.__dict__:
-            self.session.flush()
+        """Run what was put off, and flush what the session holds, so that the commit carries it."""
+        self.settle()
+        if "_session" in self.__dict__:
+            self._session.flush()
 
     def close(self) -> None:
         """Let go of the session and the cursor, after the commit or the rollback."""
-        if "session" in self.__dict__:
-            self.session.close()
+        if "_session" in self.__dict__:
+            self._session.close()
         self._cursor.close()

@@ -106,15 +106,16 @@ def _after_claim(trigger: Trigger) -> None:
 
 
 def _decided(trigger: Trigger) -> None:
-    def make(report: Any) -> Any:
-        async def patched(self: Dispatcher, *arguments: Any) -> Any:
-            decided = await report(self, *arguments)
+    def make(call: Any) -> Any:
+        async def patched(self: Dispatcher, claim: Any) -> Any:
+            decided = await call(self, claim)
             trigger.hit()
             return decided
 
         return patched
 
-    _swap(Dispatcher, "_report", make)
+    # What it returns is the answer, read and decided on.
+    _swap(Dispatcher, "_call", make)
 
 
 def _watch_calls() -> None:

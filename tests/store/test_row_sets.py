@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.store.database import Database, DatabaseOptions
-from orchestrator.store.dialect import Dialect, as_one_row
+from orchestrator.store.dialect import as_one_row
 from orchestrator.store.row_sets import row_set
 from orchestrator.store.transaction import Transaction
 
@@ -100,5 +100,50 @@ def test_only_the_selected_columns_are_packed() -> None:
 @given(st.integers(0, 700))
 def test_the_parts_of_a_list_are_all_of_it(count: int) -> None:
     rows = [{"pk": number, "label": str(number), "was": None} for number in range(count)]
-    parts = [list(parameters) for _, parameters in row_set(RELABEL).bound(rows, Dialect.SQLITE)]
+    parts = [parameters for _, parameters in row_set(RELABEL).parts(rows)]
     assert [value for part in parts for value in part] == [value for row in rows for value in row.values()]
+
+
+async def test_what_is_put_off_goes_with_the_next_statement_over_rows(database: Database) -> None:
+    others = [{**thing(number), "pk": number} for number in range(5)]
+
+    def use_case(tx: Transaction) -> None:
+        rows = [{**thing(number), "label": "old"} for number in range(3)]
+        tx.run_all(PUT, rows)
+        tx.put_off(PUT, others)
+        tx.put_off(PUT, [])
+        news = [{"pk": row["pk"], "label": "new", "was": "old"} for row in rows[:2]]
+        assert tx.run_all(RELABEL, news) == 2
+        assert [row["label"] for row in found(tx, rows)] == ["new", "new", "old"]
+        assert found(tx, others) == others
+
+    await database.write(use_case)
+
+
+@pytest.mark.parametrize("then", ["rows", "run", "run_many", "now", "session", "nothing", "settle"])
+async def test_what_is_put_off_comes_before_anything_else(database: Database, then: str) -> None:
+    rows = [{**thing(number), "label": "first"} for number in range(3)]
+    deletion = "DELETE FROM things WHERE label = :label"
+
+    def use_case(tx: Transaction) -> None:
+        tx.put_off(PUT, rows)
+        match then:
+            case "rows":
+                assert tx.rows("SELECT count(*) FROM things") == [(3,)]
+            case "run":
+                assert tx.run(deletion, label="first") == 3
+            case "run_many":
+                assert tx.run_many(deletion, [{"label": "first"}]) == 3
+            case "now":
+                tx.now()
+            case "session":
+                assert tx.session.connection().exec_driver_sql("SELECT count(*) FROM things").scalar() == 3
+            case "settle":
+                tx.settle()
+            case _:
+                assert then == "nothing"
+
+    await database.write(use_case)
+
+    left = await database.read(lambda tx: tx.rows("SELECT count(*) FROM things"))
+    assert left == [(0 if then in ("run", "run_many") else 3,)]
