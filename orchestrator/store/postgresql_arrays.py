@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
 from typing import Any
 
-from psycopg.adapt import AdaptersMap, Dumper
+import psycopg
+from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
 _HEAD = Struct(">iiiii").pack
@@ -47,14 +48,6 @@ class Texts(Array):
 ARRAYS: Mapping[str, type[Array]] = {"bigint": Bigints, "int": Ints, "boolean": Booleans, "text": Texts}
 
 
-def register(adapters: AdaptersMap) -> None:
-    """Let a connection take these arrays as parameters."""
-    adapters.register_dumper(Bigints, _dumper(1016, 20, lambda value: _BIGINT(8, value)))
-    adapters.register_dumper(Ints, _dumper(1007, 23, lambda value: _INT(4, value)))
-    adapters.register_dumper(Booleans, _dumper(1000, 16, lambda value: _BOOLEAN(1, value)))
-    adapters.register_dumper(Texts, _dumper(1009, 25, _text))
-
-
 def _text(value: str) -> bytes:
     data = value.encode()
     return _LENGTH(len(data)) + data
@@ -78,3 +71,13 @@ def _dumper(array_oid: int, element_oid: int, element: Callable[[Any], bytes]) -
         return _NULL if value is None else element(value)
 
     return ArrayDumper
+
+
+# Every connection of this process takes them: nobody else has these classes.
+for _class, _array_oid, _element_oid, _element in (
+    (Bigints, 1016, 20, lambda value: _BIGINT(8, value)),
+    (Ints, 1007, 23, lambda value: _INT(4, value)),
+    (Booleans, 1000, 16, lambda value: _BOOLEAN(1, value)),
+    (Texts, 1009, 25, _text),
+):
+    psycopg.adapters.register_dumper(_class, _dumper(_array_oid, _element_oid, _element))

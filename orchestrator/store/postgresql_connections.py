@@ -13,7 +13,6 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import NullPool
 
-from orchestrator.store.postgresql_arrays import register
 from orchestrator.store.postgresql_network import BoundedConnection, network_timeouts
 
 # What PostgreSQL shows of a server's connections; `db copy` looks for it.
@@ -60,17 +59,11 @@ def postgresql_engine(url: str) -> Engine:
 
 def plain_engine(url: str) -> Engine:
     """An engine for work on the schema, which may take its time."""
-    engine = create_engine(
+    return create_engine(
         driver_url(url),
         poolclass=NullPool,
         connect_args={"fallback_application_name": APPLICATION_NAME, **network_timeouts(url)},
     )
-
-    @event.listens_for(engine, "connect")
-    def configure(raw: Any, _record: object) -> None:
-        register(raw.adapters)
-
-    return engine
 
 
 def driver_url(url: str) -> str:
