@@ -149,8 +149,9 @@ def giving_way(tx: Transaction, going_on: Collection[int], now: datetime) -> set
 
 
 def _shares(due_apps: Sequence[apps.DueApp], now: datetime, places: Places, turn: int) -> dict[int, int]:
-    due = [app for app in due_apps if _is_due(app, now)]
-    # Kept for nobody, a place would stand empty.
+    # Where there are fewer places than such apps, who has waited longest goes first.
+    due = sorted((app for app in due_apps if _is_due(app, now)), key=lambda app: app.first_due_at or 0)
+    # One for each app that may come; kept for none, a place would stand empty.
     spare = min(places.spare, sum(not app.standing.calling for app in due_apps))
     demands = [Demand(app.pk, _room(app, now)) for app in due]
     shares = share(max(0, places.free - spare), demands, turn)

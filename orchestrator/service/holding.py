@@ -217,10 +217,9 @@ def _guard(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _worker(row: Sequence[Any]) -> Worker:
-    (
-        (_, worker_id, status, step, token, retry_count, idle_steps, due_at, finished, waits, passed_over, awaited),
-        (resumes, called_back, early_callback, undelivered, refused, node, claimed_at, lease_until, started_at),
-    ) = row[:12], row[12:]
+    (_, worker_id, status, step, token, retry_count, idle_steps, due_at) = row[:8]
+    (finished, waits, passed_over, awaited, resumes, called_back, early_callback) = row[8:15]
+    (undelivered, refused, node, claimed_at, lease_until, started_at) = row[15:]
     return Worker(
         worker_id=worker_id,
         status=_STATUSES[status],

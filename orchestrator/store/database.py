@@ -28,6 +28,7 @@ from orchestrator.store.embedded_clock import LEAST_JUMP, EmbeddedClock, shift_d
 from orchestrator.store.faults import DRIVER_ERRORS, READ_ONLY, is_unavailable, sqlstate
 from orchestrator.store.postgresql_connections import driver_url, postgresql_engine
 from orchestrator.store.postgresql_network import hang_up
+from orchestrator.store.sole_writer import SoleWriter
 from orchestrator.store.sqlite_connections import sqlite_engine
 from orchestrator.store.transaction import Clock, Transaction
 
@@ -35,8 +36,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SERIALIZATION_TRIES = 5
-# Most transactions have decided after two or three milliseconds; one that takes longer shares the interpreter again.
-GIVE_WAY_SECS = 0.005
 # Nothing of ours that is worth waiting for takes longer.
 CLOSE_SECS = 5.0
 # A unique key that another transaction has taken meanwhile: tried again, the use case sees it and can say so.
@@ -72,6 +71,10 @@ class DatabaseOptions:
         return Path(self.url.removeprefix("sqlite:///"))
 
 
+def _unheard() -> None:
+    """Nobody waits to be told."""
+
+
 class _ConnectionLost(Exception):
     """The connection was lost before the commit had begun, or nothing was to be committed."""
 
@@ -89,11 +92,10 @@ class Database:
         self._sqlite_path = options.sqlite_path
         self._opening = threading.Lock()
         self._is_closing = False
-        self._writing = 0
         if self.dialect is Dialect.SQLITE:
             self._writer_engine = sqlite_engine(options.sqlite_path, query_only=False)
             self._reader_engine = sqlite_engine(options.sqlite_path, query_only=True)
-            self._writers = ThreadPoolExecutor(1, "database-writer")
+            self._writers: SoleWriter | ThreadPoolExecutor = SoleWriter()
             self._readers = ThreadPoolExecutor(2, "database-reader")
         else:
             self._writer_engine = self._reader_engine = postgresql_engine(options.url)
@@ -104,7 +106,13 @@ class Database:
 
         Raises DatabaseUnavailable; of that kind CommitUnknown if the connection is lost in the commit.
         """
-        return await self._run(self._writers, self._writer_engine, lambda tx: work(tx, *args, **kwargs))
+
+        def ready(tx: Transaction) -> T:
+            return work(tx, *args, **kwargs)
+
+        if isinstance(self._writers, SoleWriter):
+            return await self._writers.run(lambda decided: self._transact(self._writer_engine, ready, True, decided))
+        return await self._run(self._writers, self._writer_engine, ready)
 
     async def read(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in a transaction of its own that does not write."""
@@ -112,10 +120,16 @@ class Database:
 
     async def tend(self) -> bool:
         """Do a bit of what keeps the database in shape; True if there is more to do."""
-        if self.dialect is Dialect.POSTGRESQL:
+        if not isinstance(self._writers, SoleWriter):
             # Autovacuum does it.
             return False
-        return await asyncio.get_running_loop().run_in_executor(self._writers, self._tend_file)
+
+        def tend(decided: Callable[[], None]) -> bool:
+            # There is nothing to be decided that the event loop should wait for.
+            decided()
+            return self._tend_file()
+
+        return await self._writers.run(tend)
 
     async def close(self) -> None:
         """Wait for the transactions in progress, to PostgreSQL for CLOSE_SECS at most; then close every connection."""
@@ -124,37 +138,22 @@ class Database:
     async def _run(
         self, threads: ThreadPoolExecutor, engine: Engine, work: Callable[[Transaction], T], *, writes: bool = True
     ) -> T:
-        decided = threading.Event()
-        done = asyncio.get_running_loop().run_in_executor(threads, self._transact, engine, work, writes, decided.set)
-        return await (self._give_way(done, decided) if writes and self.dialect is Dialect.SQLITE else done)
-
-    async def _give_way(self, done: asyncio.Future[T], decided: threading.Event) -> T:
-        """Let a writer that has nothing before it decide first, and go on while it commits.
-
-        Else the two threads have the interpreter by turns, until neither has anything to do during the commit: that
-        cost a sixth of the steps a second.
-        """
-        self._writing += 1
-        try:
-            if self._writing == 1:
-                decided.wait(GIVE_WAY_SECS)
-            return await done
-        finally:
-            self._writing -= 1
+        return await asyncio.get_running_loop().run_in_executor(threads, self._transact, engine, work, writes)
 
     def _transact(
         self,
         engine: Engine,
         work: Callable[[Transaction], T],
         writes: bool = True,
-        decided: Callable[[], None] = lambda: None,
+        decided: Callable[[], None] = _unheard,
     ) -> T:
+        """`decided` is called when nothing is left but the commit."""
         for tries_left in reversed(range(SERIALIZATION_TRIES)):
             try:
                 connection = self._connection(engine)
                 if engine is self._writer_engine:
                     self._follow_clock(connection)
-                return self._try(connection, work, decided, writes=writes)
+                return self._try(connection, work, writes=writes, decided=decided)
             except _ConnectionLost as lost:
                 # Cut while it was idle, as by a restart of the database: nothing was committed, and a new one may do.
                 if not tries_left:
@@ -172,11 +171,16 @@ class Database:
         if isinstance(self._clock, EmbeddedClock):
             jump = self._clock.jump()
             if abs(jump) >= LEAST_JUMP:
-                self._try(connection, lambda tx: shift_durations(tx, jump), lambda: None, writes=True)
+                self._try(connection, lambda tx: shift_durations(tx, jump), writes=True)
             self._clock.follow(jump)
 
     def _try(
-        self, connection: Connection, work: Callable[[Transaction], T], decided: Callable[[], None], *, writes: bool
+        self,
+        connection: Connection,
+        work: Callable[[Transaction], T],
+        *,
+        writes: bool,
+        decided: Callable[[], None] = _unheard,
     ) -> T:
         transaction: Transaction | None = None
         is_committing = False
@@ -198,7 +202,6 @@ class Database:
                 self._drop(connection)
             raise
         finally:
-            decided()
             if transaction is not None and not connection.closed:
                 transaction.close()
 

@@ -4,20 +4,20 @@ psycopg's own lists are dumped element by element, each by a dumper that is look
 all the rest of a statement over a hundred rows.
 """
 
+import struct
 from collections.abc import Callable, Mapping, Sequence
-from struct import Struct
 from typing import Any
 
 import psycopg
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-_HEAD = Struct(">iiiii").pack
-_LENGTH = Struct(">i").pack
+_HEAD = struct.Struct(">iiiii").pack
+_LENGTH = struct.Struct(">i").pack
 _NULL = _LENGTH(-1)
-_BIGINT = Struct(">iq").pack
-_INT = Struct(">ii").pack
-_BOOLEAN = Struct(">i?").pack
+_BIGINT = struct.Struct(">iq").pack
+_INT = struct.Struct(">ii").pack
+_BOOLEAN = struct.Struct(">i?").pack
 
 
 class Array:
@@ -59,7 +59,12 @@ def _dumper(array_oid: int, element_oid: int, element: Callable[[Any], bytes]) -
         oid = array_oid
 
         def dump(self, obj: Array) -> bytes:
-            values = obj.values
+            try:
+                return self._packed(obj.values)
+            except struct.error as error:
+                raise psycopg.DataError(f"a number is out of the range of its column: {error}") from error
+
+        def _packed(self, values: Sequence[Any]) -> bytes:
             # One dimension, beginning at 1; the second number says whether an element is NULL.
             head = _HEAD(1, None in values, element_oid, len(values), 1)
             if values.count(values[0]) == len(values):

@@ -34,8 +34,8 @@ class RowSet:
     columns: Mapping[str, str]
     values_of: Callable[[Row], tuple[Any, ...]]
 
-    def arrays(self, rows: Sequence[Row], prefix: str = "") -> dict[str, Any]:
-        """The parameters of `together`."""
+    def arrays(self, rows: Sequence[Row], prefix: str) -> dict[str, Any]:
+        """The parameters for PostgreSQL, an array for each column; their names begin with `prefix`."""
         columns = zip(*[self.values_of(row) for row in rows], strict=True)
         typed = zip(self.columns.items(), columns, strict=True)
         return {f"{prefix}{name}": ARRAYS[type_](column) for (name, type_), column in typed}

@@ -282,14 +282,15 @@ async def test_without_its_event_nothing_ends(hand: ByHand, monkeypatch: pytest.
 
 async def test_what_ends_nothing_runs_no_statement_for_events(hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
-    run_many = Transaction.run_many
+    for name in ("run_many", "run_all", "put_off"):
+        original = getattr(Transaction, name)
 
-    def recording(tx: Transaction, sql: str, rows: list[dict[str, Any]]) -> int:
-        if rows:
-            ran.append(sql)
-        return run_many(tx, sql, rows)
+        def recording(tx: Transaction, sql: str, rows: list[dict[str, Any]], original: Any = original) -> Any:
+            if rows:
+                ran.append(sql)
+            return original(tx, sql, rows)
 
-    monkeypatch.setattr(Transaction, "run_many", recording)
+        monkeypatch.setattr(Transaction, name, recording)
     await start(hand)
     [claim] = await hand.claims()
     await hand.apply(answered(claim, updated_worker_state={"n": 1}), renews=False)

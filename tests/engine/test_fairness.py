@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.service.claim import Places, next_claims
 from tests.engine.by_hand import ByHand, answered
 from tests.engine.crowd import insert_crowd
 from tests.engine.watching import Turnstile, count_ticks
@@ -204,6 +205,27 @@ async def test_a_worker_goes_on_at_once_while_no_other_app_has_less(
         going_on = sorted(claims[position].app.id for position in applied.renewed)
         assert going_on.count("app_test") == (0 if gives_way else first)
         assert going_on.count("app_other") == (0 if second - first > 1 else second)
+
+
+async def test_with_fewer_places_than_apps_each_has_its_turn(database_url: str) -> None:
+    log = Log()
+    apps = [f"app_number{number:02}" for number in range(9)]
+    async with running_world(database_url, log, start=False) as world:
+        for app_id in apps:
+            await world.install({"on_multiple_exec": "allow"}, app_id=app_id)
+        for _ in range(3):
+            for app_id in apps:
+                await world.launch(f"{app_id}_run", wakes=None)
+        hand, called = ByHand(world), []
+        for turn in range(7):
+            found = await world.database.write(
+                next_claims, world.node.definitions, hand.terms, Places(free=4, spare=4), turn
+            )
+            called += [claim.app.id for claim in found.claims]
+            await hand.turn(found.claims, is_done=True)
+
+        # 27 executions in turns of four: those that were launched first go first, whatever their app's key.
+        assert called == apps * 3
 
 
 async def test_of_two_busy_apps_none_is_ahead_of_the_other(database_url: str) -> None:

@@ -36,12 +36,16 @@ async def test_a_worker_that_ends_and_is_spawned_anew_in_one_commit_has_its_new_
         claims = await hand.claim()
 
         await hand.apply(
-            answered(claims[1], is_done=True, updated_worker_state={"last": 1}, message="done"),
+            answered(
+                claims[1], is_done=True, updated_worker_state={"last": 1}, message="done", progress={"current": 7}
+            ),
             answered(claims[0], new_workers=[{"worker_id": 1, "initial_state": {"new": 1}}]),
         )
 
         worker = (await world.workers(execution))[1]
         assert (worker["status"], worker["step"], json.loads(worker["state"])) == ("ready", 1, {"new": 1})
+        told = await world.row("SELECT message, progress FROM worker_states WHERE worker_id = 1")
+        assert (told[0], json.loads(told[1])["current"]) == ("done", 7)
         assert (await hand.claim())[1].worker_state == '{"new":1}'
 
 

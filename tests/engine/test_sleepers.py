@@ -42,34 +42,46 @@ async def crowded(shared_database_url: str) -> AsyncIterator[Scripted]:
         yield scripted
 
 
-def record_statements(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
-    """Every statement that is run from now on, with the parameters of its first time."""
-    statements: dict[str, dict[str, Any]] = {}
-    rows, run, run_many = Transaction.rows, Transaction.run, Transaction.run_many
+class RecordingCursor:
+    """Notes every statement as the driver gets it, with the parameters of its first time."""
 
-    def recording_rows(tx: Transaction, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        statements.setdefault(sql, parameters)
-        return rows(tx, sql, **parameters)
+    def __init__(self, cursor: Any, statements: dict[str, Any]) -> None:
+        self._cursor = cursor
+        self._statements = statements
 
-    def recording_run(tx: Transaction, sql: str, **parameters: Any) -> int:
-        statements.setdefault(sql, parameters)
-        return run(tx, sql, **parameters)
+    def execute(self, sql: str, parameters: Any = ()) -> Any:
+        self._statements.setdefault(sql, parameters)
+        return self._cursor.execute(sql, parameters)
 
-    def recording_run_many(tx: Transaction, sql: str, many: list[dict[str, Any]]) -> int:
-        if many:
-            statements.setdefault(sql, many[0])
-        return run_many(tx, sql, many)
+    def executemany(self, sql: str, many: Any) -> Any:
+        self._statements.setdefault(sql, many[0])
+        return self._cursor.executemany(sql, many)
 
-    monkeypatch.setattr(Transaction, "rows", recording_rows)
-    monkeypatch.setattr(Transaction, "run", recording_run)
-    monkeypatch.setattr(Transaction, "run_many", recording_run_many)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+
+def record_statements(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Every statement that is run from now on through the driver."""
+    statements: dict[str, Any] = {}
+    original = Transaction.__init__
+
+    def recording(tx: Transaction, *arguments: Any) -> None:
+        original(tx, *arguments)
+        tx._cursor = RecordingCursor(tx._cursor, statements)
+
+    monkeypatch.setattr(Transaction, "__init__", recording)
     return statements
 
 
-async def plan_of(world: World, sql: str, parameters: dict[str, Any]) -> str:
+async def plan_of(world: World, sql: str, parameters: Any) -> str:
     explain = "EXPLAIN QUERY PLAN" if world.database.dialect is Dialect.SQLITE else "EXPLAIN"
-    found = await world.database.write(lambda tx: tx.rows(f"{explain} {sql}", **parameters))
-    return "\n".join(str(row[-1]) for row in found)
+
+    def use_case(tx: Transaction) -> list[Any]:
+        tx._cursor.execute(f"{explain} {sql}", parameters)
+        return list(tx._cursor.fetchall())
+
+    return "\n".join(str(row[-1]) for row in await world.database.write(use_case))
 
 
 async def has_been_called(crowded: Scripted, execution: str, times: int) -> bool:
@@ -94,8 +106,10 @@ async def test_no_statement_of_a_node_walks_over_the_sleepers(
         walk = WALK[world.database.dialect]
         walks = [f"{sql}\n{plan}" for sql, plan in plans.items() if walk.search(plan)]
         assert not walks, "\n".join(walks)
-        due = [plan for sql, plan in plans.items() if "FROM workers" in sql and "due_at <= :now" in sql]
+        due = [plan for sql, plan in plans.items() if "FROM workers" in sql and "ORDER BY due_at" in sql]
         assert any("workers_due" in plan for plan in due), due
+        for written in ("UPDATE workers", "UPDATE worker_states", "INSERT INTO calls"):
+            assert any(written in sql for sql in plans), f"{written} was not seen"
         await world.database.write(lambda tx: tx.run("ANALYZE"))
 
 

@@ -15,8 +15,14 @@ from tests.support.postgres import PostgresServer
 
 BACKEND_KEY_DATA = b"K"
 LENGTH = struct.Struct("!I")
-SETTINGS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "synchronous_commit")
-WANTED = ["30s", "10s", "15s", "on"]
+SETTINGS = (
+    "statement_timeout",
+    "lock_timeout",
+    "idle_in_transaction_session_timeout",
+    "synchronous_commit",
+    "plan_cache_mode",
+)
+WANTED = ["30s", "10s", "15s", "on", "force_custom_plan"]
 
 
 class Pooler:

@@ -1,14 +1,18 @@
 """Statements over many rows at once: every value arrives, on both databases, however many rows there are."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
+from unittest.mock import Mock
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.store import row_sets, transaction
 from orchestrator.store.database import Database, DatabaseOptions
-from orchestrator.store.dialect import as_one_row
+from orchestrator.store.dialect import Dialect, as_one_row
+from orchestrator.store.faults import is_of_data
 from orchestrator.store.row_sets import row_set
 from orchestrator.store.transaction import Transaction
 
@@ -21,7 +25,7 @@ UPDATE things SET label = r.label FROM :rows AS r (pk bigint, label text, was te
  WHERE things.pk = r.pk AND things.label = r.was"""
 READ = "SELECT pk, small, flag, label FROM things WHERE pk IN :pks"
 
-LABELS = ("", "plain", 'quotes " and \\ and %', "naïve ☃ 🚀", "line\nbreak", "NULL", "{}", None)
+LABELS = ("", "plain", 'quotes " and \\ and %', "naïve ☃ 🚀", "line\nbreak\t\x01\x7f", "NULL", "{}", "x" * 70_000, None)
 
 
 @pytest.fixture
@@ -43,6 +47,10 @@ def thing(number: int) -> dict[str, Any]:
     }
 
 
+def same_thing(number: int) -> dict[str, Any]:
+    return {"pk": number, "small": 7, "flag": None, "label": "the same"}
+
+
 def found(tx: Transaction, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     pks = [row["pk"] for row in rows]
     read = [dict(zip(("pk", "small", "flag", "label"), row, strict=True)) for row in tx.rows_at_once(READ, pks=pks)]
@@ -52,8 +60,11 @@ def found(tx: Transaction, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 40, 255, 256, 257, 600])
-async def test_every_value_of_every_row_arrives(database: Database, count: int) -> None:
-    rows = [thing(number) for number in range(count)]
+@pytest.mark.parametrize("make", [thing, same_thing])
+async def test_every_value_of_every_row_arrives(
+    database: Database, count: int, make: Callable[[int], dict[str, Any]]
+) -> None:
+    rows = [make(number) for number in range(count)]
 
     def use_case(tx: Transaction) -> None:
         assert tx.run_all(PUT, rows) == count
@@ -104,8 +115,12 @@ def test_the_parts_of_a_list_are_all_of_it(count: int) -> None:
     assert [value for part in parts for value in part] == [value for row in rows for value in row.values()]
 
 
-async def test_what_is_put_off_goes_with_the_next_statement_over_rows(database: Database) -> None:
+async def test_what_is_put_off_goes_with_the_next_statement_over_rows(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     others = [{**thing(number), "pk": number} for number in range(5)]
+    sent = Mock(wraps=row_sets.together)
+    monkeypatch.setattr(transaction, "together", sent)
 
     def use_case(tx: Transaction) -> None:
         rows = [{**thing(number), "label": "old"} for number in range(3)]
@@ -118,6 +133,20 @@ async def test_what_is_put_off_goes_with_the_next_statement_over_rows(database: 
         assert found(tx, others) == others
 
     await database.write(use_case)
+    # The rows to begin with, then the two together; SQLite has no round trips to save.
+    sizes = [len(call.args[0]) for call in sent.call_args_list]
+    assert sizes == ([1, 2] if database.dialect is Dialect.POSTGRESQL else [])
+
+
+async def test_a_number_that_no_column_holds_is_a_fault_of_the_data(postgres_url: str) -> None:
+    database = Database(DatabaseOptions(postgres_url, pool_size=1))
+    await database.write(
+        lambda tx: tx.run("CREATE TABLE things (pk bigint PRIMARY KEY, small int, flag boolean, label text)")
+    )
+    with pytest.raises(psycopg.DataError) as refused:
+        await database.write(lambda tx: tx.run_all(PUT, [{**thing(1), "small": 2**31}]))
+    assert is_of_data(refused.value)
+    await database.close()
 
 
 @pytest.mark.parametrize("then", ["rows", "run", "run_many", "now", "session", "nothing", "settle"])
