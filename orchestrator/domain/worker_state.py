@@ -1,6 +1,5 @@
 """The workers' JSON states that an answer asks for, held to their limit."""
 
-
 from app_sdk.protocol import strict_json
 from app_sdk.protocol.answer import Answer
 from app_sdk.protocol.frozen import frozen
