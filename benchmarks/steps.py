@@ -155,7 +155,9 @@ def _targets(bare: Figures, ours: dict[tuple[Kind, int], Figures], first: int, r
         found += [
             at_least(f"steps/s of the ceiling's, {name}", 100 * speed / bare.steps_per_sec, 60, " %"),
             at_least(f"steps/s of the best peer's, {name}", ratio(speed, quickest(results.peers)), 4, " x"),
-            at_least(f"steps/s of Procrastinate's, {name}", ratio(speed, quickest(results.peers, "procrastinate")), 20, " x"),
+            at_least(
+                f"steps/s of Procrastinate's, {name}", ratio(speed, quickest(results.peers, "procrastinate")), 20, " x"
+            ),
             at_least(f"steps/s of DBOS's, {name}", ratio(speed, quickest(results.peers, "dbos")), 20, " x"),
             at_most(f"own CPU a step, {name}", one.own_us, 150, " us"),
             at_most(f"gap p99 of the ceiling's, {name}", ratio(one.gap_p99_ms, bare.gap_p99_ms), 2, " x"),
