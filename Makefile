@@ -60,9 +60,8 @@ check: $(INSTALLED) ## The lock, format, lint, types, layers
 chaos: $(INSTALLED) ## Kills, storms and full disks at length: an hour or two; writes docs/reliability.md
 	$(BIN)/python -m tests.chaos --report docs/reliability.md $(ARGS)
 
-bench: $(INSTALLED) $(PEERS) ## Run every program in benchmarks/, and the peers
-	@set -e; for program in $(sort $(wildcard benchmarks/*.py)); do echo "== $$program"; $(BIN)/python "$$program"; done
-	@echo "== benchmarks/peers"; $(BIN)/python -m benchmarks.peers
+bench: $(INSTALLED) $(PEERS) ## Measure everything, other libraries too: about an hour; writes docs/performance.md
+	$(BIN)/python -m benchmarks --report docs/performance.md $(ARGS)
 
 format: $(INSTALLED) ## Format the code, and mend what the linter can mend
 	$(BIN)/ruff format .

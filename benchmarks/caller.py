@@ -1,6 +1,6 @@
 """What one call costs: the engine's caller beside httpx, and beside aiohttp and pyreqwest where installed.
 
-    python benchmarks/caller.py [--concurrency 100] [--secs 1.5] [--rounds 3]
+    python -m benchmarks.caller [--concurrency 100] [--secs 1.5] [--rounds 3]
 
 Loopback only. A sink in a process of its own answers every request with 1 KB of JSON. Each client runs in a
 fresh process on uvloop, one client with one pool, in turns, so that a busy machine is unfair to all alike.
@@ -19,14 +19,13 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 
 import uvloop
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from benchmarks.processes import output_of
 from orchestrator.domain.outcome import Response
 from orchestrator.engine.caller import CallerOptions, Request, open_caller
+from tests.support.server import ROOT
 
 BODY = json.dumps({"kind": "task_exec_worker", "worker_state": {"step": 1, "rows": ["x" * 10] * 65}}).encode()
 ANSWER = json.dumps({"is_done": False, "updated_worker_state": {"step": 2, "rows": ["x" * 10] * 65}}).encode()
@@ -162,15 +161,14 @@ async def repeat(post: Post, concurrency: int, secs: float) -> int:
 
 def run_once(client: str, url: str, concurrency: int, secs: float) -> dict[str, float]:
     options = ["--client", client, "--url", url, "--concurrency", str(concurrency), "--secs", str(secs)]
-    done = subprocess.run([sys.executable, __file__, *options], check=True, capture_output=True, timeout=60)
-    result: dict[str, float] = json.loads(done.stdout)
+    result: dict[str, float] = json.loads(output_of("benchmarks.caller", *options, timeout_secs=60))
     return result
 
 
 def compare(concurrency: int, secs: float, rounds: int) -> None:
     clients = [name for name in CLIENTS if name == "engine caller" or find_spec(name)]
     results: dict[str, list[dict[str, float]]] = {name: [] for name in clients}
-    sink = subprocess.Popen([sys.executable, __file__, "--sink"], stdout=subprocess.PIPE)
+    sink = subprocess.Popen([sys.executable, "-m", "benchmarks.caller", "--sink"], cwd=ROOT, stdout=subprocess.PIPE)
     try:
         assert sink.stdout is not None
         url = f"http://127.0.0.1:{int(sink.stdout.readline())}/webhook"

@@ -1,116 +1,122 @@
-"""The processes of a benchmark: started here, ended here by their pid, and what they took of the processor."""
+"""The processes of a benchmark: started here, ended here by their pid, and what they took of the machine."""
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-import httpx
-import psycopg
+from tests.support.server import ROOT
 
-from tests.support.server import ROOT, Server, free_port, wait_for
-
+ENVIRONMENT = ROOT / ".venv-peers"
 TICK_SECS = 1 / os.sysconf("SC_CLK_TCK")
-TOKEN = "orch_of_the_benchmark"
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+PATIENCE_SECS = 15.0
+QUIET_SECS = 0.5
 
 
 def cpu_secs(pid: int) -> float:
-    """User and system time that a process has taken, with those of its children that have ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return sum(map(int, fields[11:15])) * TICK_SECS
+    """User and system time that a process has taken, with those of its children that have ended; 0 once it is gone."""
+    with suppress(OSError):
+        return sum(map(int, _stat(pid)[11:15])) * TICK_SECS
+    return 0.0
 
 
-def tree_cpu_secs(pid: int) -> float:
+def tree_cpu_secs(root: int) -> float:
     """The same of a process and all that descend from it."""
-    return sum(map(cpu_secs, _tree(pid)))
-
-
-def memory_bytes(pid: int) -> int:
-    """The resident memory of a process."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def postmaster(url: str) -> int:
-    """The process that all of a PostgreSQL's processes descend from."""
-    with psycopg.connect(url) as connection:
-        [(backend,)] = connection.execute("SELECT pg_backend_pid()").fetchall()
-        return _parent(backend)
-
-
-def _parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def _tree(pid: int) -> list[int]:
-    parents: dict[int, list[int]] = {}
+    parents: dict[int, int] = {}
+    used: dict[int, float] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            try:
-                parents.setdefault(_parent(int(entry.name)), []).append(int(entry.name))
-            except OSError:
-                continue
-    found = [pid]
-    for one in found:
-        found += parents.get(one, [])
-    return found
+            # A process may end while one looks.
+            with suppress(OSError):
+                stat = _stat(int(entry.name))
+                parents[int(entry.name)] = int(stat[1])
+                used[int(entry.name)] = sum(map(int, stat[11:15])) * TICK_SECS
+    family = {root}
+    while more := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= more
+    return sum(used.get(pid, 0.0) for pid in family)
 
 
-@dataclass(frozen=True, slots=True)
-class Sink:
-    """A running sink."""
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/<pid>/stat after the name: state, parent, and so on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
-    url: str
-    pid: int
 
-    def seen(self) -> dict[str, Any]:
-        """What has come since the last `forget`."""
-        told: dict[str, Any] = httpx.get(f"{self.url}/seen", timeout=30).json()
-        return told
+def memory_mb(pid: int, *, peak: bool = False) -> float:
+    """The resident memory of a process in megabytes (10^6 bytes), now or the most that it ever was."""
+    name = "VmHWM:" if peak else "VmRSS:"
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024 / 1e6
 
-    def forget(self) -> None:
-        httpx.delete(f"{self.url}/seen", timeout=30)
+
+class Group:
+    """One started process and what it starts, in a process group of their own."""
+
+    def __init__(self, command: Sequence[str | Path], log: Path) -> None:
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ended(self) -> str | None:
+        """How the first process ended; None while it runs."""
+        # It is not reaped here, so that its number stays its own until the whole group has been ended.
+        found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if found is None:
+            return None
+        return f"ended with {'status' if found.si_code == os.CLD_EXITED else 'signal'} {found.si_status}"
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send a signal to all of the group."""
+        os.killpg(self.pid, number)
+
+    def end(self) -> None:
+        """SIGTERM to the first one, as an operator would; SIGKILL to those that are left after a while."""
+        os.kill(self.pid, signal.SIGTERM)
+        self.tell(signal.SIGCONT)
+        until = time.monotonic() + PATIENCE_SECS
+        while self.ended() is None and time.monotonic() < until:
+            time.sleep(0.01)
+        self.tell(signal.SIGKILL)
+        self._process.wait(PATIENCE_SECS)
 
 
 @contextmanager
-def running_sink() -> Iterator[Sink]:
-    """A sink in a process of its own."""
-    port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.sink", str(port)], cwd=ROOT)
-    sink = Sink(f"http://127.0.0.1:{port}", process.pid)
-
-    def answers() -> bool:
-        try:
-            return httpx.get(f"{sink.url}/seen").status_code == 200
-        except httpx.TransportError:
-            return False
-
+def running(command: Sequence[str | Path], log: Path) -> Iterator[Group]:
+    """A process of this tree for the length of the block, its output in `log`."""
+    group = Group(command, log)
     try:
-        wait_for(answers, "the sink")
-        yield sink
+        yield group
     finally:
-        process.kill()
-        process.wait()
+        group.end()
 
 
-@contextmanager
-def running_node(directory: Path, url: str | None, **environment: str) -> Iterator[Server]:
-    """An orchestrator of default settings in a process of its own; `url` None: on SQLite."""
-    environment |= {"ORCHESTRATOR_ADMIN_TOKEN": TOKEN, "ORCHESTRATOR_LOG__LEVEL": "warning"}
-    if url is not None:
-        environment |= {"ORCHESTRATOR_DATABASE__URL": url, "ORCHESTRATOR_SECURITY__MASTER_KEY": "of the benchmark"}
-    server = Server(directory, environment=environment)
-    directory.mkdir(exist_ok=True)
-    (directory / "admin-token").write_text(TOKEN)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.kill()
+def settle(pids: Sequence[int], share: float, patience_secs: float = 90.0) -> None:
+    """Wait until processes, with what descends from them, use less than `share` of a core; or for so long."""
+    until = time.monotonic() + patience_secs
+    busy = QUIET_SECS
+    while busy > QUIET_SECS * share and time.monotonic() < until:
+        before = sum(map(tree_cpu_secs, pids))
+        time.sleep(QUIET_SECS)
+        busy = sum(map(tree_cpu_secs, pids)) - before
+
+
+def output_of(module: str, *arguments: str, timeout_secs: float = 600.0) -> str:
+    """What a module of this tree prints, run in a process of its own. Raises CalledProcessError, TimeoutExpired."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=timeout_secs)
+    return done.stdout

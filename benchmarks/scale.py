@@ -1,78 +1,43 @@
-"""What a step costs a shared PostgreSQL, for docs/scale.md: steps a second, CPU, commits and WAL, by number of nodes.
+"""What a step costs a shared PostgreSQL: steps a second, CPU, commits and WAL, by number of nodes.
 
-    python benchmarks/scale.py [--nodes 1 2 3] [--secs 8] [--rounds 2]
+    python -m benchmarks.scale [--nodes 1 2 3] [--secs 8] [--rounds 2]
 
-Loopback only. A PostgreSQL of its own (without fsync: what its disk costs is not measured here), node processes, and a
-fast app in a process of its own, which answers with 1 KB of state and an increment of a key of its app.
-The load is five apps with as many executions of ten workers as keep every place taken. Numbers of nodes take turns.
-All of it shares this machine, so steps a second say little; what a step costs in CPU and in WAL says how far one goes.
+The load is five apps with as many executions of ten workers as keep every place taken; each answer has 1 KB of state
+and an increment of a key of its app. Numbers of nodes take turns. All of it shares this machine, so steps a second say
+little; what a step costs in CPU and in WAL says how far one goes (docs/scale.md).
 """
 
-import argparse
-import asyncio
-import json
-import os
-import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import httpx
-import psycopg
-import uvloop
+from benchmarks.findings import Chart, Findings, Table, median, number
+from benchmarks.node import Stage, install, launch, order, pid_of, staged
+from benchmarks.part import Part, tell
+from benchmarks.processes import cpu_secs
+from benchmarks.stores import Stores
+from benchmarks.workload import APPS, ROWS
+from tests.support.server import Server
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from orchestrator.store import schema
-from orchestrator.store.database import DatabaseOptions
-from tests.support.postgres import running_postgres
-from tests.support.server import Server, free_port, wait_for
-
-TOKEN = "orch_of_the_benchmark"
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-APPS = 5
 EXECUTIONS_PER_APP = 4
-TICK_SECS = 1 / os.sysconf("SC_CLK_TCK")
+WARM_UP_CALLS = 500
+METHOD = """\
+So many node processes on one PostgreSQL, all on this one machine: the steps a second show what its cores leave for
+each, and what a step costs in CPU, commits and WAL says [how far one goes](scale.md). {executions} executions of ten
+workers for each node, 1 KB of state, and in each answer an increment of a key of its app's state. Counted over {secs}
+seconds; medians of {rounds} rounds in turns."""
 
 
-class FastApp(asyncio.Protocol):
-    """Answers each request with the next step of its worker; spawns nine helpers at the first one."""
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Numbers of node processes, and for how long each is measured."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-        self._data = b""
-
-    def data_received(self, data: bytes) -> None:
-        self._data += data
-        head, separator, body = self._data.partition(b"\r\n\r\n")
-        if not separator:
-            return
-        length = int(head.partition(b"Content-Length: ")[2].split(b"\r\n")[0])
-        if len(body) < length:
-            return
-        self._data = b""
-        worker = json.loads(body)["task_exec_worker"]
-        answer = {
-            "updated_worker_state": {"step": worker["step"] + 1, "rows": ["x" * 10] * 65},
-            "app_state_mutations": [{"operation": "increment", "key": "steps", "value": 1}],
-        }
-        if worker["worker_id"] == 0 and worker["step"] == 0:
-            answer["new_workers"] = [{"worker_id": id_} for id_ in range(1, 10)]
-        text = json.dumps(answer).encode()
-        self._transport.write(  # type: ignore[attr-defined]
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text)
-        )
+    nodes: tuple[int, ...] = (1, 2, 3)
+    secs: float = 8.0
 
 
-async def serve_app(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(FastApp, "127.0.0.1", port)
-    await server.serve_forever()
+QUICK = Sizes((1, 2), 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,132 +48,81 @@ class Reading:
     steps: int
     commits: int
     wal_bytes: int
-    database_secs: float
+    store_secs: float
     node_secs: float
 
 
-def cpu_secs(pid: int) -> float:
-    """User and system time of a process, and of those of its children that have ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return sum(map(int, fields[11:15])) * TICK_SECS
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a step costs when so many nodes share the database: microseconds of CPU, bytes of WAL."""
+
+    rate: float
+    store_us: float
+    node_us: float
+    steps_a_commit: float
+    wal_bytes: float
 
 
-def family(pid: int) -> list[int]:
-    """A process and its children."""
-    found = [pid]
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-            if parent == pid:
-                found.append(int(entry.name))
-    return found
+def measure(sizes: Sizes, rounds: int) -> Findings:
+    """Every number of nodes, in turns."""
+    found: dict[int, list[Shared]] = {count: [] for count in sizes.nodes}
+    with ExitStack() as stack:
+        stores = Stores(stack)
+        for _ in range(rounds):
+            for count, runs in found.items():
+                with staged(stores, "postgresql") as stage:
+                    runs.append(_shared(stage, count, sizes.secs))
+                tell(f"{count} nodes: {runs[-1]}")
+    return _findings(found, sizes, rounds)
 
 
-def read(connection: psycopg.Connection[Any], nodes: list[Server]) -> Reading:
-    [(steps, commits, wal, backend)] = connection.execute(
-        """SELECT (SELECT count(*) FROM calls),
-                  (SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()),
-                  pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0'), pg_backend_pid()"""
-    ).fetchall()
-    postmaster = int(Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split()[1])
+def _shared(stage: Stage, count: int, secs: float) -> Shared:
+    state = {"step": 0, "steps": 10**9, "rows": ROWS, "counts": True}
+    with ExitStack() as stack:
+        servers = [stack.enter_context(stage.node(f"node{number_}")) for number_ in range(count)]
+        install(servers[0], stage.sink)
+        launch(servers[0], (order(number_, state) for number_ in range(APPS * EXECUTIONS_PER_APP * count)))
+        stage.sink.wait_for_calls(WARM_UP_CALLS * count)
+        before = _read(stage, servers)
+        time.sleep(secs)
+        after = _read(stage, servers)
+    steps = after.steps - before.steps
+    return Shared(
+        steps / (after.at - before.at),
+        (after.store_secs - before.store_secs) / steps * 1e6,
+        (after.node_secs - before.node_secs) / steps * 1e6,
+        steps / (after.commits - before.commits),
+        (after.wal_bytes - before.wal_bytes) / steps,
+    )
+
+
+def _read(stage: Stage, servers: Sequence[Server]) -> Reading:
     return Reading(
         at=time.monotonic(),
-        steps=int(steps),
-        commits=int(commits),
-        wal_bytes=int(wal),
-        database_secs=sum(map(cpu_secs, family(postmaster))),
-        node_secs=sum(cpu_secs(node.process.pid) for node in nodes if node.process is not None),
+        steps=stage.store.value("SELECT count(*) FROM calls"),
+        commits=stage.store.value("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"),
+        wal_bytes=stage.store.value("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"),
+        store_secs=stage.store.cpu_secs() or 0.0,
+        node_secs=sum(cpu_secs(pid_of(server)) for server in servers),
     )
 
 
-@contextmanager
-def running_app(stack: ExitStack) -> Iterator[int]:
-    port = free_port()
-    process = subprocess.Popen([sys.executable, __file__, "--serve-app", str(port)])
-    stack.callback(process.wait)
-    stack.callback(process.kill)
-    yield port
+def _findings(found: dict[int, list[Shared]], sizes: Sizes, rounds: int) -> Findings:
+    rows = []
+    costs: dict[str, list[tuple[float, float]]] = {"the nodes": [], "PostgreSQL": []}
+    for count, runs in found.items():
+        values = [median(getattr(run, name) for run in runs) for name in Shared.__slots__]
+        rows.append((str(count), *map(number, values)))
+        costs["the nodes"].append((count, values[2] or 0.0))
+        costs["PostgreSQL"].append((count, values[1] or 0.0))
+    head = ("nodes", "steps/s here", "PostgreSQL us/step", "nodes us/step", "steps/commit", "WAL bytes/step")
+    chart = Chart("nodes", "CPU of a step, by number of nodes", "node processes", "us of CPU a step", costs)
+    method = METHOD.format(executions=APPS * EXECUTIONS_PER_APP, secs=number(sizes.secs), rounds=rounds)
+    charts = (chart,) if len(sizes.nodes) > 1 else ()
+    return Findings("Several nodes", method, (Table(head, tuple(rows)),), charts)
 
 
-def started(directory: Path, url: str) -> Server:
-    environment = {
-        "ORCHESTRATOR_DATABASE__URL": url,
-        "ORCHESTRATOR_SECURITY__MASTER_KEY": "of the benchmark",
-        "ORCHESTRATOR_ADMIN_TOKEN": TOKEN,
-    }
-    server = Server(directory, environment=environment)
-    directory.mkdir()
-    (directory / "admin-token").write_text(TOKEN)
-    server.start()
-    return server
-
-
-def answers(port: int) -> bool:
-    try:
-        httpx.post(f"http://127.0.0.1:{port}/", json={"task_exec_worker": {"worker_id": 1, "step": 1}})
-    except httpx.TransportError:
-        return False
-    return True
-
-
-def measure(url: str, nodes: int, secs: float) -> tuple[float, float, float, float, float]:
-    """(steps a second, database's CPU, nodes' CPU in microseconds a step, steps a commit, WAL bytes a step)."""
-    schema.upgrade(DatabaseOptions(url))
-    with ExitStack() as stack, tempfile.TemporaryDirectory() as directory, running_app(stack) as port:
-        wait_for(lambda: answers(port), "the app")
-        servers = []
-        for number in range(nodes):
-            servers.append(started(Path(directory) / str(number), url))
-            stack.callback(servers[-1].kill)
-        for app in range(APPS):
-            task = {"id": f"app_bench{app}_run", "name": "Run", "on_multiple_exec": "allow"}
-            endpoint = f"http://127.0.0.1:{port}/"
-            manifest = {"id": f"app_bench{app}", "name": "Bench", "webhook_endpoint": endpoint, "tasks": [task]}
-            servers[0].install(manifest, SECRET)
-            for _ in range(EXECUTIONS_PER_APP * nodes):
-                servers[0].launch(f"app_bench{app}_run")
-        with psycopg.connect(url, autocommit=True) as connection:
-            wait_for(lambda: connection.execute("SELECT count(*) > 500 FROM calls").fetchall()[0][0], "the load")
-            began = read(connection, servers)
-            time.sleep(secs)
-            ended = read(connection, servers)
-    steps = ended.steps - began.steps
-    return (
-        steps / (ended.at - began.at),
-        (ended.database_secs - began.database_secs) / steps * 1e6,
-        (ended.node_secs - began.node_secs) / steps * 1e6,
-        steps / (ended.commits - began.commits),
-        (ended.wal_bytes - began.wal_bytes) / steps,
-    )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--secs", type=float, default=8)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--serve-app", type=int, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.serve_app:
-        uvloop.run(serve_app(asked.serve_app))
-        return
-    found: dict[int, list[tuple[float, ...]]] = {count: [] for count in asked.nodes}
-    with running_postgres() as server:
-        for _ in range(asked.rounds):
-            for count in asked.nodes:
-                with server.database() as url:
-                    found[count].append(measure(url, count, asked.secs))
-    print("nodes   steps/s   PostgreSQL us/step   nodes us/step   steps/commit   WAL bytes/step")
-    for count, rounds in found.items():
-        rate, database, node, per_commit, wal = (statistics.median(column) for column in zip(*rounds, strict=True))
-        print(f"{count:5} {rate:9,.0f} {database:20,.0f} {node:15,.0f} {per_commit:14.1f} {wal:16,.0f}")
-
+PART = Part("scale", measure, Sizes(), QUICK)
 
 if __name__ == "__main__":
-    main()
+    PART.command(__doc__)

@@ -1,9 +1,9 @@
 """How far one PostgreSQL goes: a simulation of nodes, group commits and a database, for docs/scale.md.
 
-    python benchmarks/scale_simulation.py [--commit-us 650] [--step-us 144] [--node-us 620] [--disk-ms 1.0]
+    python -m benchmarks.scale_simulation [--commit-us 650] [--step-us 144] [--node-us 620] [--disk-ms 1.0]
         [--mutating 0.1]
 
-The costs come from benchmarks/scale.py: CPU of PostgreSQL for each commit and for each step in it, CPU of a node for
+The costs come from `benchmarks.scale`: CPU of PostgreSQL for each commit and for each step in it, CPU of a node for
 each step. A node is one process that uses one core, makes 100 calls at a time, and commits what came together while
 its last commit was under way, as the engine does. A commit waits for the app states that it changes (one lock for each
 app), runs on one of the database's cores, and then waits for the disk. Everything is drawn from a seed.

@@ -1,125 +1,171 @@
-"""Steps a second of one node: executions of ten workers each, five apps, so that 100 calls are in flight.
+"""Steps a second and what a step costs: the bare ceiling, ours on both databases, and other libraries, in turns.
 
-    python -m benchmarks.steps [--executions 100] [--steps 20] [--delay-ms 0] [--rounds 1] [--only sqlite,postgresql]
+    python -m benchmarks.steps [--executions 10 40 160] [--steps 300] [--peers dbos procrastinate] [--rounds 3]
 
-Every execution is launched for one instant in the future; what is measured begins with the first call and ends with
-the last answer, so launching is left out.
+The ceiling (`benchmarks/ceiling.py`) and ours have the first number of executions in flight, ten workers each; ours is
+measured with the other numbers too, with as many steps in all. Executions are launched for one instant in the future,
+so that launching is left out; what is measured ends with the last answer. `--peers` takes the beginnings of names, and
+`none` leaves the other libraries out.
 """
 
-import argparse
-import statistics
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
-import httpx
-import psycopg
+from benchmarks import ceiling
+from benchmarks.findings import Chart, Findings, Table, Target, at_least, at_most, number, ratio
+from benchmarks.node import KINDS, NAMES, Kind, Stage, install, launch_for_one_instant, pid_of, staged
+from benchmarks.part import Part, tell
+from benchmarks.peers.comparison import HEAD, quickest, row, table, tried
+from benchmarks.peers.contestants import POSTGRESQL, SQLITE, chosen
+from benchmarks.peers.programs import NotRun, Peer
+from benchmarks.processes import cpu_secs
+from benchmarks.stores import Stores
+from benchmarks.workload import Figures, Load, figures, medians, state_of
+from tests.support.server import Server
 
-from benchmarks.processes import SECRET, Sink, cpu_secs, postmaster, running_node, running_sink, tree_cpu_secs
-from benchmarks.workload import APPS, WORKERS, Figures, Load, figures, state_of
-from orchestrator.store import schema
-from orchestrator.store.database import DatabaseOptions
-from tests.support.postgres import running_postgres
-from tests.support.server import Server, wait_for
-
-SECS_A_LAUNCH = 0.05
-
-
-def install(server: Server, sink: Sink, delay_ms: int = 0) -> None:
-    """Install the five apps."""
-    for app in range(APPS):
-        task = {"id": f"app_bench{app}_run", "name": "Run", "on_multiple_exec": "allow"}
-        endpoint = f"{sink.url}/webhook" + (f"?delay_ms={delay_ms}" if delay_ms else "")
-        manifest = {"id": f"app_bench{app}", "name": "Bench", "webhook_endpoint": endpoint, "tasks": [task]}
-        server.install(manifest, SECRET)
-
-
-def launch(server: Server, load: Load) -> datetime:
-    """Launch everything for one instant; returns that."""
-    begins = datetime.now(UTC) + timedelta(seconds=1 + load.executions * SECS_A_LAUNCH)
-    state = state_of(load)
-    others = [{"worker_id": worker_id, "initial_state": state} for worker_id in range(1, WORKERS)]
-    order = {"state": state, "workers": others, "run_at": begins.isoformat().replace("+00:00", "Z")}
-    headers = {"Authorization": f"Bearer {server.token}"}
-    with httpx.Client(base_url=server.url, headers=headers, timeout=30) as client:
-        for number in range(load.executions):
-            answer = client.post("/v1/executions", json={"task_id": f"app_bench{number % APPS}_run", **order})
-            answer.raise_for_status()
-    if datetime.now(UTC) > begins:
-        raise RuntimeError("launching took too long: the first ones have begun")
-    return begins
+DURABILITY: dict[Kind, str] = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
+METHOD = """\
+Executions of ten workers, in five apps; each worker makes one call after the other. The **ceiling** is our HTTP client
+in a bare loop: it builds and signs the same payload, posts it, parses the answer and goes on, and keeps nothing. It and
+the first lines of ours have {executions} executions, that is, {lanes} workers in flight, of {steps} steps each. The
+other libraries have {peer_executions} executions of {peer_steps} steps, each a message or a workflow step that is
+handed over durably, written as their documentation tells a careful user to, at most 100 calls in flight; what each
+keeps on the disk is in its line. A **gap** is the time from an answer to the same worker's next call; that of the
+others is mostly their queue, since all their workers are under way at once. CPU is that of the server or of the
+library's processes, "store" that of PostgreSQL or Redis. Launching is left out for all. Medians of {rounds} rounds in
+turns."""
 
 
-def measure(server: Server, sink: Sink, load: Load, store_secs: Callable[[], float]) -> Figures:
-    """Run the load on a node whose apps are installed."""
-    assert server.process is not None
-    pid = server.process.pid
-    sink.forget()
-    begins = launch(server, load)
-    time.sleep(max(0.0, (begins - datetime.now(UTC)).total_seconds() - 0.1))
-    own, store = cpu_secs(pid), store_secs()
-    wait_for(lambda: sink.seen()["done"] >= load.lanes, "the last answer", patience_secs=600)
-    own, store = cpu_secs(pid) - own, store_secs() - store
-    return figures(sink.seen(), load, own_secs=own, store_secs=store)
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Ours and the ceiling: executions, and steps a worker of the first number of them; then the same of the peers."""
+
+    executions: tuple[int, ...] = (10, 40, 160)
+    steps: int = 300
+    peers: tuple[str, ...] = ()
+    peer_executions: int = 40
+    peer_steps: int = 10
+    timeout_secs: float = 120.0
 
 
-@contextmanager
-def durable_postgres() -> Iterator[str]:
-    """The URL of a database that survives a power cut."""
-    with running_postgres() as postgres, postgres.database() as url:
-        with psycopg.connect(url, autocommit=True) as connection:
-            for name in ("fsync", "full_page_writes", "autovacuum"):
-                connection.execute(f"ALTER SYSTEM SET {name} = on")
-            connection.execute("SELECT pg_reload_conf()")
-        schema.upgrade(DatabaseOptions(url))
-        yield url
+QUICK = Sizes((1, 2), 5, ("procrastinate-1", "pgqueuer"), 2, 3, 30.0)
 
 
-def on_sqlite(load: Load) -> Figures:
-    """The load on a new SQLite file."""
+@dataclass(slots=True)
+class _Results:
+    bare: list[Figures] = field(default_factory=list)
+    ours: dict[tuple[Kind, int], list[Figures]] = field(default_factory=dict)
+    peers: dict[Peer, list[Figures | NotRun]] = field(default_factory=dict)
+
+
+def measure(sizes: Sizes, rounds: int) -> Findings:
+    """All of them, so many times."""
+    results = _Results(peers={peer: [] for peer in chosen(",".join(sizes.peers))})
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        sink = stack.enter_context(running_sink())
-        server = stack.enter_context(running_node(directory, None))
-        install(server, sink, load.delay_ms)
-        return measure(server, sink, load, lambda: 0.0)
+        stores = Stores(stack)
+        for number_ in range(rounds):
+            tell(f"steps, round {number_ + 1} of {rounds}")
+            _round(stores, sizes, results)
+    return _findings(sizes, rounds, results)
 
 
-def on_postgresql(load: Load) -> Figures:
-    """The load on a new database of a PostgreSQL that is durable."""
-    with tempfile.TemporaryDirectory() as directory, running_sink() as sink, durable_postgres() as url:
-        main = postmaster(url)
-        with running_node(Path(directory) / "node", url) as server:
-            install(server, sink, load.delay_ms)
-            return measure(server, sink, load, lambda: tree_cpu_secs(main))
+def _round(stores: Stores, sizes: Sizes, results: _Results) -> None:
+    loads = [Load(many, max(sizes.steps * sizes.executions[0] // many, 2)) for many in sizes.executions]
+    for kind in KINDS:
+        with staged(stores, kind) as stage, stage.node() as server:
+            if kind == KINDS[0]:
+                results.bare.append(ceiling.run(stage.sink, loads[0]))
+                tell(f"ceiling: {results.bare[-1]}")
+            install(server, stage.sink)
+            for load in loads:
+                found = run(stage, server, load)
+                results.ours.setdefault((kind, load.executions), []).append(found)
+                tell(f"{NAMES[kind]}, {load.executions} executions: {found}")
+    peer_load = Load(sizes.peer_executions, sizes.peer_steps)
+    for peer, tries in results.peers.items():
+        tries.append(tried(peer, stores, peer_load, sizes.timeout_secs))
+        tell(f"{peer.name}: {tries[-1]}")
 
 
-RUNS = {"sqlite": on_sqlite, "postgresql": on_postgresql}
+def run(stage: Stage, server: Server, load: Load) -> Figures:
+    """The load on a node that has the apps and is idle."""
+    stage.sink.forget()
+    begins = launch_for_one_instant(server, load.executions, state_of(load))
+    # What launching cost is not counted, and what the first claim costs is.
+    time.sleep(max(0.0, (begins - datetime.now(UTC)).total_seconds() - 0.1))
+    own, store = cpu_secs(pid_of(server)), stage.store.cpu_secs()
+    stage.sink.wait_for_the_last(load.lanes)
+    own = cpu_secs(pid_of(server)) - own
+    after = stage.store.cpu_secs()
+    return figures(stage.sink.seen(), own, None if after is None or store is None else after - store)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--executions", type=int, default=100)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--delay-ms", type=int, default=0)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--only", default="sqlite,postgresql")
-    asked = parser.parse_args()
-    load = Load(asked.executions, asked.steps, asked.delay_ms)
-    names = asked.only.split(",")
-    found: dict[str, list[Figures]] = {name: [] for name in names}
-    for _ in range(asked.rounds):
-        for name in names:
-            found[name].append(RUNS[name](load))
-    for name, runs in found.items():
-        print(
-            name,
-            *(f"{statistics.median(getattr(run, field) for run in runs):,.1f} {field}" for field in Figures.__slots__),
-        )
+def _findings(sizes: Sizes, rounds: int, results: _Results) -> Findings:
+    first = sizes.executions[0]
+    bare = medians(results.bare)
+    ours = {place: medians(runs) for place, runs in results.ours.items()}
+    rows = [row("**ceiling**", bare, "nothing is kept")]
+    rows += [row(f"**ours, {NAMES[kind]}**", ours[kind, first], DURABILITY[kind]) for kind in KINDS]
+    method = METHOD.format(
+        executions=first,
+        lanes=first * 10,
+        steps=sizes.steps,
+        peer_executions=sizes.peer_executions,
+        peer_steps=sizes.peer_steps,
+        rounds=rounds,
+    )
+    return Findings(
+        "Steps",
+        method,
+        (Table(HEAD, (*rows, *table(results.peers).rows)), _ratios(bare, ours, first, results)),
+        _charts(bare, ours, sizes.executions),
+        _targets(bare, ours, first, results),
+    )
 
+
+def _ratios(bare: Figures, ours: dict[tuple[Kind, int], Figures], first: int, results: _Results) -> Table:
+    others = {"best peer": "", "Procrastinate": "procrastinate", "DBOS": "dbos"}
+    rows = []
+    for kind in KINDS:
+        speed = ours[kind, first].steps_per_sec
+        times = [ratio(speed, quickest(results.peers, beginning)) for beginning in others.values()]
+        rows.append((f"ours, {NAMES[kind]}", f"{speed / bare.steps_per_sec:.0%}", *map(number, times)))
+    return Table(("steps/s of", "of the ceiling", *(f"x {name}" for name in others)), tuple(rows), "How many times:")
+
+
+def _charts(bare: Figures, ours: dict[tuple[Kind, int], Figures], sizes: tuple[int, ...]) -> tuple[Chart, ...]:
+    speeds = {NAMES[kind]: [(size, ours[kind, size].steps_per_sec) for size in sizes] for kind in KINDS}
+    costs = {NAMES[kind]: [(size, ours[kind, size].own_us) for size in sizes] for kind in KINDS}
+    costs["PostgreSQL's own"] = [(size, ours["postgresql", size].store_us or 0.0) for size in sizes]
+    flat = {"ceiling, 100 in flight": [(size, bare.steps_per_sec) for size in sizes]}
+    across = "executions of ten workers at a time"
+    return (
+        Chart("steps", "Steps a second", across, "steps/s", speeds | flat),
+        Chart("step-cost", "CPU of a step", across, "us of CPU a step", costs),
+    )
+
+
+def _targets(bare: Figures, ours: dict[tuple[Kind, int], Figures], first: int, results: _Results) -> tuple[Target, ...]:
+    found = []
+    for kind in KINDS:
+        one, name = ours[kind, first], NAMES[kind]
+        speed = one.steps_per_sec
+        found += [
+            at_least(f"steps/s of the ceiling's, {name}", 100 * speed / bare.steps_per_sec, 60, " %"),
+            at_least(f"steps/s of the best peer's, {name}", ratio(speed, quickest(results.peers)), 4, " x"),
+            at_least(
+                f"steps/s of Procrastinate's, {name}", ratio(speed, quickest(results.peers, "procrastinate")), 20, " x"
+            ),
+            at_least(f"steps/s of DBOS's, {name}", ratio(speed, quickest(results.peers, "dbos")), 20, " x"),
+            at_most(f"own CPU a step, {name}", one.own_us, 150, " us"),
+            at_most(f"gap p99 of the ceiling's, {name}", ratio(one.gap_p99_ms, bare.gap_p99_ms), 2, " x"),
+        ]
+    return (*found, at_most("PostgreSQL's CPU a step", ours["postgresql", first].store_us, 40, " us"))
+
+
+PART = Part("steps", measure, Sizes(), QUICK)
 
 if __name__ == "__main__":
-    main()
+    PART.command(__doc__)

@@ -1,20 +1,23 @@
-"""What a step costs other libraries: `make bench`, or
+"""What a step costs other libraries, by themselves; `python -m benchmarks.steps` measures them in turns with ours.
 
     python -m benchmarks.peers [--only dbos,celery-prefork] [--executions 40] [--steps 10] [--rounds 1] [--timeout 120]
 
-Loopback only, everything on this machine, at most 100 calls in flight. "peer us/step" is CPU of the peer's processes,
+Loopback only, everything on this machine, at most 100 calls in flight. "CPU us/step" is that of the peer's processes,
 "store us/step" of PostgreSQL or Redis; start and submission are in neither. A gap is the time from an answer to the
 next call of the same lane, most of it spent in the queue; DBOS has 100 lanes under way at a time, the others all of
 them, which makes its gaps shorter. Medians over the rounds.
 """
 
 import argparse
-import signal
-import sys
+from contextlib import ExitStack
 
-from benchmarks.peers.comparison import compare, table
+from benchmarks.part import end_what_was_started, tell
+from benchmarks.peers.comparison import table, tried
 from benchmarks.peers.contestants import PEERS, chosen
-from benchmarks.peers.programs import Load
+from benchmarks.peers.programs import NotRun, Peer
+from benchmarks.report import text_of
+from benchmarks.stores import Stores
+from benchmarks.workload import Figures, Load
 
 
 def main() -> None:
@@ -25,15 +28,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for one measurement")
     asked = parser.parse_args()
-    # As after Ctrl-C: whatever was started is ended.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_what_was_started()
     load = Load(asked.executions, asked.steps)
-    peers = chosen(asked.only)
-    if not peers:
+    found: dict[Peer, list[Figures | NotRun]] = {peer: [] for peer in chosen(asked.only)}
+    if not found:
         parser.error(f"no peer's name begins with {asked.only}")
-    found = compare(peers, load, asked.rounds, asked.timeout, lambda line: print(line, file=sys.stderr, flush=True))
+    with ExitStack() as stack:
+        stores = Stores(stack)
+        for number in range(asked.rounds):
+            for peer, results in found.items():
+                results.append(tried(peer, stores, load, asked.timeout))
+                tell(f"round {number + 1}: {peer.name}: {results[-1]}")
     print(f"{load.lanes} lanes of {load.steps} steps each, medians of {asked.rounds}")
-    print(table(found))
+    print(text_of(table(found)))
 
 
 if __name__ == "__main__":

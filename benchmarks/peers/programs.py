@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.peers.processes import ENVIRONMENT, ROOT
-from benchmarks.peers.stores import Kind
-from benchmarks.peers.webhook import WORKERS
+from benchmarks.processes import ENVIRONMENT
+from benchmarks.stores import Kind
+from benchmarks.workload import Load
+from tests.support.server import ROOT
 
 PYTHON = ENVIRONMENT / "bin" / "python"
 START_SECS = 90.0
@@ -24,18 +25,6 @@ class Peer:
     durability: str
     copies: int = 1
     options: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """So many executions, each of ten lanes, each of so many steps."""
-
-    executions: int
-    steps: int
-
-    @property
-    def lanes(self) -> int:
-        return self.executions * WORKERS
 
 
 class NotRun(Exception):

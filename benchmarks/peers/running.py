@@ -7,48 +7,19 @@ the load is handed in, so that neither their start nor the submission is in the 
 import signal
 import tempfile
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from benchmarks.peers.processes import ENVIRONMENT, Group, cpu_secs, running
-from benchmarks.peers.programs import PYTHON, START_SECS, Load, NotRun, Peer, Programs
-from benchmarks.peers.sink_process import Sink, running_sink
-from benchmarks.peers.stores import Store, Stores
+from benchmarks.app import Sink, running_sink
+from benchmarks.peers.programs import PYTHON, START_SECS, NotRun, Peer, Programs
+from benchmarks.processes import ENVIRONMENT, Group, running, settle, tree_cpu_secs
+from benchmarks.stores import Store, Stores
+from benchmarks.workload import Figures, Load, figures
 
 WARM_UP = Load(executions=10, steps=2)
-QUIET_SECS = 0.5
 BUSY_SHARE = 0.25
 STOP_SECS = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """Microseconds are of CPU, for each step; gaps are from an answer to the next call of the same lane."""
-
-    steps_per_sec: float
-    peer_us: float
-    store_us: float | None
-    gap_p50_ms: float | None
-    gap_p99_ms: float | None
-    repeated: int
-
-
-def figures(seen: Mapping[str, Any], peer_secs: float, store_secs: float | None) -> Figures:
-    """What the app has seen, and seconds of CPU, as figures. Raises NotRun when it has seen nothing."""
-    if not seen["calls"] or seen["last"] <= seen["first"]:
-        raise NotRun("the app was not called")
-    calls = seen["calls"]
-    return Figures(
-        steps_per_sec=calls / (seen["last"] - seen["first"]),
-        peer_us=peer_secs / calls * 1e6,
-        store_us=None if store_secs is None else store_secs / calls * 1e6,
-        gap_p50_ms=seen["gap_p50_ms"],
-        gap_p99_ms=seen["gap_p99_ms"],
-        repeated=seen["repeated"],
-    )
 
 
 def measure(peer: Peer, stores: Stores, load: Load, timeout_secs: float = 120.0) -> Figures:
@@ -78,20 +49,21 @@ class _Measurement:
     def take(self, load: Load, timeout_secs: float) -> Figures:
         self.programs.submit(WARM_UP)
         self._wait(WARM_UP, START_SECS)
-        self._settle()
+        # A second process may start more slowly.
+        settle([worker.pid for worker in self.workers], BUSY_SHARE, START_SECS)
         self.sink.forget()
         self.programs.submit(load, when_ready=self._stop)
-        peer_before, store_before = self._peer_secs(), self._store_secs()
+        peer_before, store_before = self._peer_secs(), self.store.cpu_secs()
         self._tell(signal.SIGCONT)
-        seen = self._wait(load, timeout_secs)
-        store_secs = self._store_secs()
+        self._wait(load, timeout_secs)
+        store_secs = self.store.cpu_secs()
         used = None if store_secs is None or store_before is None else store_secs - store_before
-        return figures(seen, self._peer_secs() - peer_before, used)
+        return figures(self.sink.seen(), self._peer_secs() - peer_before, used)
 
-    def _wait(self, load: Load, timeout_secs: float) -> dict[str, Any]:
-        """What the app has seen when all lanes are done."""
+    def _wait(self, load: Load, timeout_secs: float) -> None:
+        """Wait until all lanes are done."""
         until = time.monotonic() + timeout_secs
-        while (seen := self.sink.seen())["done"] < load.lanes:
+        while (seen := self.sink.count())["done"] < load.lanes:
             why = next((ended for worker in self.workers if (ended := worker.ended())), None)
             if time.monotonic() > until:
                 why = f"was not done after {timeout_secs:.0f} s"
@@ -99,16 +71,6 @@ class _Measurement:
                 done = f"{seen['done']} of {load.lanes} lanes done, {seen['calls']} calls"
                 raise NotRun(f"it {why}; {done}; {self.programs.last_words()}")
             time.sleep(0.05)
-        return seen
-
-    def _settle(self) -> None:
-        """Wait until the peer's processes are all up and idle: a second one may start more slowly."""
-        until = time.monotonic() + START_SECS
-        busy = QUIET_SECS
-        while busy > QUIET_SECS * BUSY_SHARE and time.monotonic() < until:
-            before = self._peer_secs()
-            time.sleep(QUIET_SECS)
-            busy = self._peer_secs() - before
 
     def _stop(self) -> None:
         """Stop the peer's processes, at an instant when none of them holds a lock of SQLite's."""
@@ -121,10 +83,7 @@ class _Measurement:
             time.sleep(STOP_SECS)
 
     def _peer_secs(self) -> float:
-        return sum(cpu_secs(worker.pid) for worker in self.workers)
-
-    def _store_secs(self) -> float | None:
-        return None if self.store.pid is None else cpu_secs(self.store.pid)
+        return sum(tree_cpu_secs(worker.pid) for worker in self.workers)
 
     def _tell(self, number: signal.Signals) -> None:
         for worker in self.workers:

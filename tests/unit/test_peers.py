@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from app_sdk.protocol.signing import verify
-from benchmarks.peers.comparison import median, table
+from benchmarks.peers.comparison import median, quickest, table
 from benchmarks.peers.contestants import PEERS, chosen
 from benchmarks.peers.programs import NotRun, Peer
-from benchmarks.peers.running import Figures, figures
 from benchmarks.peers.webhook import following, lanes, request
+from benchmarks.report import text_of
+from benchmarks.workload import Figures, figures
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 FIGURES = Figures(1836.4, 872.0, 92.0, 201.0, 277.0, 0)
@@ -23,16 +24,16 @@ def seen(**different: Any) -> dict[str, Any]:
 
 
 def test_what_the_app_has_seen_becomes_figures_of_a_step() -> None:
-    assert figures(seen(), peer_secs=4.0, store_secs=0.4) == Figures(2000.0, 1000.0, 100.0, 201.0, 277.0, 1)
+    assert figures(seen(), own_secs=4.0, store_secs=0.4) == Figures(2000.0, 1000.0, 100.0, 201.0, 277.0, 1)
 
 
 def test_a_store_within_the_peer_has_no_figure_of_its_own() -> None:
-    assert figures(seen(), peer_secs=4.0, store_secs=None).store_us is None
+    assert figures(seen(), own_secs=4.0, store_secs=None).store_us is None
 
 
 @pytest.mark.parametrize("told", [seen(calls=0, first=0.0, last=0.0), seen(calls=1, first=5.0, last=5.0)])
 def test_figures_of_nothing_are_refused(told: dict[str, Any]) -> None:
-    with pytest.raises(NotRun):
+    with pytest.raises(RuntimeError):
         figures(told, 1.0, None)
 
 
@@ -48,11 +49,21 @@ def test_the_table_says_why_a_peer_was_not_run_and_how_many_rounds_it_missed() -
         second: [FIGURES, NotRun("too slow")],
         third: [FIGURES],
     }
-    lines = {line.split()[0]: line for line in table(found).splitlines()}
+    lines = {line.split()[0]: line for line in text_of(table(found)).splitlines()}
     assert lines[first.name].endswith("not run: no environment")
     assert "1,836" in lines[second.name]
     assert lines[second.name].endswith(f"{second.durability} (1 of 2 rounds not run: too slow)")
     assert lines[third.name].endswith(third.durability)
+
+
+def test_the_quickest_is_the_best_of_the_forms_that_were_run() -> None:
+    first, second, third, *_ = PEERS
+    assert (first.name, second.name, third.name) == ("procrastinate-1", "procrastinate-2", "pgqueuer-1")
+    quick = Figures(5000.0, 1.0, None, 1.0, 1.0, 0)
+    found: dict[Peer, list[Figures | NotRun]] = {first: [NotRun("no")], second: [FIGURES], third: [quick]}
+    assert quickest(found) == 5000.0
+    assert quickest(found, "procrastinate") == 1836.4
+    assert quickest(found, "dbos") is None
 
 
 def test_peers_are_chosen_by_the_beginnings_of_their_names() -> None:

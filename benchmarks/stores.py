@@ -1,16 +1,18 @@
-"""What the peers keep their work in: a durable PostgreSQL, a Redis, or a file of SQLite."""
+"""What work is kept in, ours and the peers': a durable PostgreSQL, a Redis, or a file of SQLite."""
 
 import socket
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, assert_never
+from typing import Literal, LiteralString, assert_never
 
-from benchmarks.peers.processes import ENVIRONMENT, running
+import psycopg
+
+from benchmarks.processes import ENVIRONMENT, running, tree_cpu_secs
 from tests.support.postgres import PostgresServer, running_postgres
 from tests.support.server import wait_for
 
@@ -24,6 +26,21 @@ class Store:
     url: str
     pid: int | None = None
     file: Path | None = None
+
+    def cpu_secs(self) -> float | None:
+        """User and system time that its server has taken; None when it has none."""
+        return None if self.pid is None else tree_cpu_secs(self.pid)
+
+    def value(self, sql: LiteralString) -> int:
+        """The one number that a query gives, read beside whoever uses the store."""
+        with ExitStack() as stack:
+            if self.file is None:
+                connection = stack.enter_context(psycopg.connect(self.url))
+                [(found,)] = connection.execute(sql).fetchall()
+            else:
+                file = stack.enter_context(closing(sqlite3.connect(f"file:{self.file}?mode=ro", uri=True)))
+                [(found,)] = file.execute(sql).fetchall()
+        return int(found)
 
     def is_free(self) -> bool:
         """Whether others can use the store while those that use it now are stopped."""
@@ -56,8 +73,8 @@ class Stores:
                 case "redis":
                     yield stack.enter_context(running_redis())
                 case "sqlite":
-                    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="peer-"))
-                    file = Path(directory) / "peer.sqlite"
+                    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
+                    file = Path(directory) / "bench.db"
                     yield Store(f"sqlite:///{file}", file=file)
                 case _:
                     assert_never(kind)

@@ -1,0 +1,109 @@
+"""How late a worker is called that is due at a time in the future, at half and at four fifths of the greatest load.
+
+    python -m benchmarks.due [--executions 500] [--secs 15] [--rounds 3]
+
+The app asks each worker to come again after half to one and a half times a pause, at random, and keeps how late it
+came. First the pause is so short that all workers are overdue: what comes then is the greatest load. Then the pause is
+made as long as brings half of it, and four fifths.
+"""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from benchmarks.findings import Chart, Findings, Table, at_most, median, number
+from benchmarks.node import KINDS, NAMES, Kind, Stage, install, launch, order, staged
+from benchmarks.part import Part, tell
+from benchmarks.stores import Stores
+from benchmarks.workload import WORKERS, Load, state_of
+
+SHARES = (0.5, 0.8)
+OVERLOAD_PAUSE_SECS = 0.05
+CYCLES_TO_SPREAD = 3
+METHOD = """\
+{workers} workers that answer with `delay_next_request_in_secs`, drawn from half to one and a half times a mean. The
+delay is counted in the app, from the end of the wait as the app knows it (its answer, plus what that asked for) to the
+arrival of the next call. So the way of the answer back and its commit are in it, which the orchestrator's own due time
+does not include. "Greatest" is the rate at which they come when all of them are always overdue. Medians of {rounds}
+rounds of {secs} seconds a load."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Executions of ten workers, and for how long each load is measured."""
+
+    executions: int = 500
+    secs: float = 15.0
+
+
+QUICK = Sizes(5, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """At one load: calls a second, and milliseconds from due time to call."""
+
+    rate: float
+    p50_ms: float
+    p99_ms: float
+
+
+def measure(sizes: Sizes, rounds: int) -> Findings:
+    """All loads on both databases, in turns."""
+    found: dict[Kind, list[tuple[float, list[Lateness]]]] = {kind: [] for kind in KINDS}
+    with ExitStack() as stack:
+        stores = Stores(stack)
+        for _ in range(rounds):
+            for kind, runs in found.items():
+                with staged(stores, kind) as stage:
+                    runs.append(_run(stage, sizes))
+                tell(f"due, {NAMES[kind]}: {runs[-1]}")
+    return _findings(found, sizes, rounds)
+
+
+def _run(stage: Stage, sizes: Sizes) -> tuple[float, list[Lateness]]:
+    """The greatest rate, and the lateness at each share of it."""
+    workers = sizes.executions * WORKERS
+    state = state_of(Load(sizes.executions, 1))
+    with stage.node() as server:
+        install(server, stage.sink)
+        stage.sink.pace(OVERLOAD_PAUSE_SECS)
+        launch(server, (order(number_, state) for number_ in range(sizes.executions)))
+        stage.sink.wait_for_calls(2 * workers)
+        greatest = stage.sink.rate(sizes.secs)
+        return greatest, [_at(stage, workers, greatest * share, sizes.secs) for share in SHARES]
+
+
+def _at(stage: Stage, workers: int, rate: float, secs: float) -> Lateness:
+    stage.sink.pace(workers / rate)
+    stage.sink.forget()
+    # By then they have lost step with each other.
+    stage.sink.wait_for_calls(CYCLES_TO_SPREAD * workers)
+    stage.sink.forget()
+    measured = stage.sink.rate(secs)
+    seen = stage.sink.seen()
+    return Lateness(measured, seen["late_p50_ms"], seen["late_p99_ms"])
+
+
+def _findings(found: dict[Kind, list[tuple[float, list[Lateness]]]], sizes: Sizes, rounds: int) -> Findings:
+    rows: list[tuple[str, ...]] = []
+    targets = []
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for kind, runs in found.items():
+        rows.append((f"{NAMES[kind]}, greatest", number(median(greatest for greatest, _ in runs)), "-", "-"))
+        for index, share in enumerate(SHARES):
+            one = [loads[index] for _, loads in runs]
+            rate, p50, p99 = (median(getattr(run, name) for run in one) for name in Lateness.__slots__)
+            rows.append((f"{NAMES[kind]}, {share:.0%} of it", number(rate), number(p50), number(p99)))
+            lines.setdefault(f"{NAMES[kind]} p50", []).append((share * 100, p50 or 0.0))
+            lines.setdefault(f"{NAMES[kind]} p99", []).append((share * 100, p99 or 0.0))
+        targets.append(at_most(f"due to call, p99 at {SHARES[-1]:.0%} load, {NAMES[kind]}", p99, 25, " ms"))
+    method = METHOD.format(workers=number(sizes.executions * WORKERS), rounds=rounds, secs=number(sizes.secs))
+    table = Table(("", "steps/s", "p50 ms", "p99 ms"), tuple(rows))
+    chart = Chart("due", "From due time to call", "load, % of the greatest", "ms", lines)
+    return Findings("From due time to call", method, (table,), (chart,), tuple(targets))
+
+
+PART = Part("due", measure, Sizes(), QUICK)
+
+if __name__ == "__main__":
+    PART.command(__doc__)
