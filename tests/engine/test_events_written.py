@@ -270,10 +270,9 @@ async def test_without_its_event_nothing_ends(hand: ByHand, monkeypatch: pytest.
         raise RuntimeError("a full disk")
 
     monkeypatch.setattr(events, "publish", fail)
-    with pytest.raises(RuntimeError, match="a full disk"):
-        await hand.apply(answered(claim, is_done=True))
-    with pytest.raises(RuntimeError, match="a full disk"):
-        await hand.world.abort(execution)
+    for end in (hand.apply(answered(claim, is_done=True)), hand.world.abort(execution)):
+        with pytest.raises(RuntimeError, match="a full disk"):
+            await end
     assert await hand.world.status(execution) == "running"
     monkeypatch.undo()
     await hand.apply(answered(claim, is_done=True))
