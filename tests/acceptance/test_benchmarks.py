@@ -9,7 +9,7 @@ import pytest
 from tests.support.server import ROOT
 
 # The others need another library's environment, or are longer.
-PARTS = ("slow_app", "due", "sleepers", "fan_out", "small", "imports")
+PARTS = ("sleepers", "small", "imports")
 
 pytestmark = pytest.mark.slow
 
@@ -23,5 +23,5 @@ def test_the_parts_measure_and_write_their_page(tmp_path: Path) -> None:
     assert told.count("\n## ") == len(PARTS) + len(("machine", "targets", "reproduce"))
     assert "Not measured" not in told
     assert {path.name for path in (tmp_path / "images").iterdir()} == {
-        f"performance-{name}.svg" for name in ("due", "sleepers", "fan-out", "imports")
+        f"performance-{name}.svg" for name in ("sleepers", "imports")
     }
