@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeVar
@@ -76,8 +77,11 @@ class Stage:
         return asyncio.run(run())
 
     def crowd(self, workers: int, due_at_micros: int) -> None:
-        """Running executions of the first app, ten workers each, all due at that time; no server may be running."""
-        self.write(lambda tx: insert_crowd(tx, "app_bench0_run", workers, due_at_micros))
+        """Running executions of all apps, ten workers each, all due at that time; no server may be running."""
+        for app in range(APPS):
+            self.write(
+                partial(insert_crowd, task_id=f"app_bench{app}_run", workers=workers // APPS, due_at=due_at_micros)
+            )
         if self.store.file is None:
             # As autovacuum would do soon; SQLite has no statistics with us.
             self.write(lambda tx: tx.run("ANALYZE"))
