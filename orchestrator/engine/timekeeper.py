@@ -37,11 +37,21 @@ class Timekeeper(Loop):
         self._made_due = made_due
         self._watches_leases = watches_leases
         self._has_failed = False
+        self._is_only_freed = False
+
+    def wake(self) -> None:
+        self._is_only_freed = False
+        super().wake()
+
+    def free(self) -> None:
+        """Executions have ended: those that are pending behind them may begin, and no timer is due for that."""
+        self._is_only_freed |= not self._woken.is_set()
+        super().wake()
 
     async def tick(self) -> timedelta | None:
+        is_only_freed, self._is_only_freed = self._is_only_freed, False
         self._has_failed = False
-        lost = await self._do(timers.lose_leases) if self._watches_leases else False
-        await self._do(timers.expire)
+        lost = not is_only_freed and await self._do_overdue()
         due = await self._database.read(timers.pending_due)
         started = [await self._do_one(launching.promote, pk) for pk in due]
         if lost or (any(started) and len(due) == timers.BATCH):
@@ -50,6 +60,12 @@ class Timekeeper(Loop):
         wait = await self._database.read(timers.next_timer)
         # What has failed is still overdue: it is tried again at the next poll, not at once and for ever.
         return None if self._has_failed else wait
+
+    async def _do_overdue(self) -> bool:
+        """True if claims were lost: there may be more than a batch of them."""
+        lost = await self._do(timers.lose_leases) if self._watches_leases else False
+        await self._do(timers.expire)
+        return lost
 
     async def _do(self, chore: Chore) -> bool:
         """Do it for all executions in one transaction; where that fails, for each in one of its own."""

@@ -169,7 +169,7 @@ class Node:
 
     def _freed(self) -> None:
         """Executions have ended: others may begin, and it is to be told."""
-        self.timekeeper.wake()
+        self.timekeeper.free()
         self.publisher.wake()
 
     def _made_due(self) -> None:
