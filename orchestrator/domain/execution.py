@@ -27,7 +27,13 @@ from orchestrator.domain.consequence import (
 from orchestrator.domain.errors import Conflict
 from orchestrator.domain.outcome import Unsuccessful
 from orchestrator.domain.policy import OnWorkerFailure, TaskPolicy
-from orchestrator.domain.states import ENDED_EXECUTION, ExecutionStatus, WorkerStatus, check_execution_move
+from orchestrator.domain.states import (
+    ENDED_EXECUTION,
+    ENDED_WORKER,
+    ExecutionStatus,
+    WorkerStatus,
+    check_execution_move,
+)
 from orchestrator.domain.waiting import close_turn, next_released, wait_anew
 from orchestrator.domain.worker import Lease, Worker, spawn
 
@@ -73,7 +79,7 @@ class Execution:
     @property
     def open_workers(self) -> int:
         """How many workers have not ended; while it is 0, only deliveries are left, and no overlap counts."""
-        return sum(not worker.has_ended for worker in self.workers.values())
+        return sum(worker.status not in ENDED_WORKER for worker in self.workers.values())
 
     @property
     def undelivered(self) -> int:

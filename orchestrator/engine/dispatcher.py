@@ -5,9 +5,10 @@ A conversation reads as the engine does: call, report, apply; and again, for as 
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 from app_sdk.protocol.limits import Limits
 from orchestrator.domain.errors import DatabaseUnavailable
@@ -17,13 +18,15 @@ from orchestrator.engine.group_commit import GroupCommit
 from orchestrator.engine.loop import Loop
 from orchestrator.engine.request import RequestOptions, build
 from orchestrator.service import timers
-from orchestrator.service.apply import Applied, ApplyTerms, apply
+from orchestrator.service.apply import Applied, ApplyTerms, apply, apply_and_claim
 from orchestrator.service.claim import Claim, Claimed, LeaseTerms, Places, next_claims
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.report import Report, refused, report
 from orchestrator.service.vault import Vault
 from orchestrator.store.database import Database
 from orchestrator.store.faults import is_of_data
+
+T = TypeVar("T")
 
 LARGE_ANSWER_BYTES = 256 * 1024
 
@@ -88,6 +91,9 @@ class Dispatcher(Loop):
         self._look_again_after: set[asyncio.Task[None]] = set()
         self._draining = False
         self._turn = 0
+        self._claims_with_next_commit = False
+        self._is_claiming = False
+        self._next_look: asyncio.TimerHandle | None = None
 
     @property
     def in_flight(self) -> int:
@@ -97,17 +103,20 @@ class Dispatcher(Loop):
         self._outlets = outlets
 
     async def tick(self) -> timedelta | None:
+        self._claims_with_next_commit = self._is_claiming
+        if self._is_claiming:
+            # What it claims would be taken for claims that nobody here goes on with.
+            return None
         await self.give_back()
-        free = self._options.concurrency - self.in_flight
-        if free <= 0 or self._draining:
+        if self.in_flight >= self._options.concurrency or self._draining:
+            return None
+        if self._applier.is_busy:
+            # Beside the commits of answers, a claim would wait for its turn at the writer, and they for it.
+            self._claims_with_next_commit = True
             return None
         began = asyncio.get_running_loop().time()
-        claimed = await self._claim(Places(free, self._options.spare))
-        for claim in claimed.claims:
-            conversation = asyncio.create_task(self._keep_up(claim, began))
-            self._conversations[conversation] = (claim.execution_pk, claim.worker_id)
-            conversation.add_done_callback(self._ended)
-        return claimed.wait
+        claim = self._database.write(next_claims, self._definitions, self._terms, self._next_places())
+        return await self._begin(await self._noting_doubt(claim), began)
 
     def stop_claiming(self) -> None:
         """From now on nothing is claimed, and no claim renewed; calls in flight go on and are applied."""
@@ -124,18 +133,32 @@ class Dispatcher(Loop):
         await self._give_up_orphans()
         await self._give_back_unknown()
 
-    async def _claim(self, places: Places) -> Claimed:
+    def _next_places(self) -> Places:
         self._turn += 1
+        return Places(self._options.concurrency - self.in_flight, self._options.spare, self._turn)
+
+    async def _noting_doubt(self, commit: Awaitable[T]) -> T:
+        """A commit that claims. Where its outcome is unknown, the claims are read back at the next look."""
         try:
-            claimed = await self._database.write(next_claims, self._definitions, self._terms, places, self._turn)
+            return await commit
         except DatabaseUnavailable:
             self._is_unsure = True
             raise
+
+    async def _begin(self, claimed: Claimed, began: float) -> timedelta | None:
+        """Make the calls of new claims; returns how long until the next look, None for until a wake-up."""
         if self._draining and claimed.claims:
             # The drain has begun meanwhile: no call of them is made, and they are due at once for others.
-            await self._release(claimed.claims)
-            return Claimed((), None)
-        return claimed
+            try:
+                await self._release(claimed.claims)
+            except DatabaseUnavailable:
+                self._is_unsure = True
+            return None
+        for claim in claimed.claims:
+            conversation = asyncio.create_task(self._keep_up(claim, began))
+            self._conversations[conversation] = (claim.execution_pk, claim.worker_id)
+            conversation.add_done_callback(self._ended)
+        return claimed.wait
 
     async def _release(self, claims: Sequence[Claim]) -> None:
         held = [(claim.execution_pk, claim.worker_id, claim.token) for claim in claims]
@@ -209,9 +232,37 @@ class Dispatcher(Loop):
             is_full=self.in_flight >= self._options.concurrency - self._options.spare,
         )
         jitter = [random.uniform(-1, 1) for _ in reports]  # noqa: S311
-        applied = await self._database.write(apply, self._definitions, reports, terms, jitter)
+        try:
+            applied = await self._commit(reports, terms, jitter)
+        finally:
+            if self._claims_with_next_commit:
+                # There may be no next one.
+                self.wake()
         self._announce(applied)
         return [applied.renewed.get(position) for position in range(len(reports))]
+
+    async def _commit(self, reports: Sequence[Report], terms: ApplyTerms, jitter: Sequence[float]) -> Applied:
+        is_tidy = not self._is_unsure and not self._orphans
+        if not (self._claims_with_next_commit and is_tidy) or terms.lease is None:
+            return await self._database.write(apply, self._definitions, reports, terms, jitter)
+        self._claims_with_next_commit, self._is_claiming = False, True
+        began = asyncio.get_running_loop().time()
+        commit = self._database.write(apply_and_claim, self._definitions, reports, terms, jitter, self._next_places())
+        try:
+            applied, claimed = await self._noting_doubt(commit)
+            self._look_in(await self._begin(claimed, began))
+        except Exception:
+            self._claims_with_next_commit = True
+            raise
+        finally:
+            self._is_claiming = False
+        return applied
+
+    def _look_in(self, wait: timedelta | None) -> None:
+        if self._next_look is not None:
+            self._next_look.cancel()
+        loop = asyncio.get_running_loop()
+        self._next_look = None if wait is None else loop.call_later(wait.total_seconds(), self.wake)
 
     async def _apply_refused(self, one: Report, error: Exception) -> Claim | None:
         """The database refuses this answer even on its own: that is recorded, and the worker fails.

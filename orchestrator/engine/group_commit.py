@@ -30,11 +30,16 @@ class GroupCommit(Generic[T, R]):
         self._worker: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("group_commit")
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a commit is under way, or on the point of it."""
+        return self._worker is not None and not self._worker.done()
+
     async def submit(self, item: T) -> R:
         """Commit the item with others; returns its result after the commit, raises what its own commit raised."""
         done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, done))
-        if self._worker is None or self._worker.done():
+        if not self.is_busy:
             self._worker = asyncio.create_task(self._drain(), name="group-commit")
         return await done
 

@@ -58,19 +58,21 @@ class AppEffects:
 
     def after(self, app_pk: int) -> AppFacts:
         """The app as the commit leaves it."""
-        facts = self.facts[app_pk]
-        return replace(facts, state=self._texts.get(app_pk, facts.state))
+        facts, text = self.facts[app_pk], self._texts.get(app_pk)
+        return facts if text is None else replace(facts, state=text)
 
-    def write(self, tx: Transaction, now: datetime) -> None:
+    def write(self, tx: Transaction, now: datetime) -> bool:
+        """Write what has changed; True if that is more than the apps' states."""
         for app_pk, text in sorted(self._texts.items()):
             apps.set_state(tx, app_pk, text)
         # In the order of their keys, as every lock: these are the rows that a claim locks.
-        for app_pk in sorted(self._unanswered.keys() | self._stopped.keys()):
-            count = self._unanswered.get(app_pk)
-            if count is not None and count != self.facts[app_pk].unanswered_calls:
-                apps.set_unanswered(tx, app_pk, count)
+        changed = {pk for pk, count in self._unanswered.items() if count != self.facts[pk].unanswered_calls}
+        for app_pk in sorted(changed | self._stopped.keys()):
+            if app_pk in changed:
+                apps.set_unanswered(tx, app_pk, self._unanswered[app_pk])
             if app_pk in self._stopped:
                 apps.stop(tx, app_pk, self._stopped[app_pk], to_micros(now))
+        return bool(changed or self._stopped)
 
 
 def _object(text: str) -> dict[str, JsonValue]:

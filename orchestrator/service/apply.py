@@ -6,8 +6,8 @@ its next step is taken in the same commit.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from app_sdk.protocol.limits import Limits
 from orchestrator.domain.classify import Unanswered
@@ -17,7 +17,7 @@ from orchestrator.domain.states import WorkerStatus
 from orchestrator.domain.worker import Worker
 from orchestrator.service.app_effects import AppEffects
 from orchestrator.service.callback_effects import EarlyCallbacks
-from orchestrator.service.claim import Claim, LeaseTerms, giving_way, renew, statuses
+from orchestrator.service.claim import Claim, Claimed, LeaseTerms, Places, giving_way, next_claims, renew, statuses
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
 from orchestrator.service.report import ReadyAnswer, Report, refused
@@ -48,13 +48,14 @@ class Applied:
 
     `renewed` are the claims renewed in it, by the position of their report; `freed_groups` those whose running
     execution has ended; `batches` how many there are to deliver; `made_due` whether workers are due, now or later,
-    that nobody has claimed.
+    that nobody has claimed; `has_changed_apps` whether rows of apps themselves were written.
     """
 
     renewed: Mapping[int, Claim]
     freed_groups: tuple[tuple[int, str], ...]
     batches: int
     made_due: bool
+    has_changed_apps: bool
 
 
 @dataclass(slots=True)
@@ -80,21 +81,40 @@ def apply(
 ) -> Applied:
     """Apply every report whose claim still holds; the others only leave a record. `jitter`: one in [-1, 1] each."""
     work = _begin(tx, definitions, reports, terms)
-    were_open = {pk for pk, one in work.held.items() if one.execution.open_workers}
+    were_open = {pk for pk, one in work.held.items() if one.is_open}
     for position, report in enumerate(reports):
         _apply_one(work, report, position, jitter[position])
     renewed = _renew(work)
     made_due = any(_has_made_due(one) for one in work.held.values())
-    work.apps.write(tx, work.now)
+    has_changed_apps = work.apps.write(tx, work.now)
     work.record.write(tx)
     work.early.write(tx)
     save(tx, work.held.values(), work.now)
-    freed = {one.group for pk, one in work.held.items() if pk in were_open and not one.execution.open_workers}
-    return Applied(renewed, tuple(sorted(freed)), len(work.record.batches), made_due)
+    freed = {one.group for pk, one in work.held.items() if pk in were_open and not one.is_open}
+    return Applied(renewed, tuple(sorted(freed)), len(work.record.batches), made_due, has_changed_apps)
+
+
+def apply_and_claim(
+    tx: Transaction,
+    definitions: Definitions,
+    reports: Sequence[Report],
+    terms: ApplyTerms,
+    jitter: Sequence[float],
+    places: Places,
+) -> tuple[Applied, Claimed]:
+    """As `apply`, and then claim for `places` and those that the reports leave, in the same commit."""
+    assert terms.lease is not None, "a node that drains claims nothing"
+    applied = apply(tx, definitions, reports, terms, jitter)
+    if applied.has_changed_apps:
+        # A claim locks apps in the order of their keys. This transaction has some already, and must not ask for more.
+        return applied, Claimed((), timedelta())
+    left = len(reports) - len(applied.renewed)
+    return applied, next_claims(tx, definitions, terms.lease, replace(places, free=places.free + left))
 
 
 def _begin(tx: Transaction, definitions: Definitions, reports: Sequence[Report], terms: ApplyTerms) -> _Work:
-    held = hold(tx, definitions, {report.claim.execution_pk for report in reports})
+    about = {(report.claim.execution_pk, report.claim.worker_id) for report in reports}
+    held = hold(tx, definitions, {pk for pk, _ in about}, about=about)
     mutating = {report.claim.app.pk for report in reports if _mutates(report)}
     apps = AppEffects.read(tx, {report.claim.app.pk for report in reports}, mutating)
     now = tx.now()

@@ -42,10 +42,12 @@ class Places:
     """The node's free places. Up to `spare` of them are kept for apps that have no call in flight, one for each.
 
     So an app whose own limit is above the node's cannot take every place and let the others wait for its answers.
+    `turn` moves the odd places from app to app.
     """
 
     free: int
     spare: int
+    turn: int = 0
 
 
 @frozen
@@ -91,13 +93,14 @@ class Claimed:
     wait: timedelta | None
 
 
-def next_claims(tx: Transaction, definitions: Definitions, terms: LeaseTerms, places: Places, turn: int) -> Claimed:
-    """Claim due workers, as many as there are places; `turn` moves the odd places from app to app."""
+def next_claims(tx: Transaction, definitions: Definitions, terms: LeaseTerms, places: Places) -> Claimed:
+    """Claim due workers, as many as there are places."""
     now = tx.now()
     due_apps = apps.due(tx)
-    shares = _shares(due_apps, now, places, turn)
+    shares = _shares(due_apps, now, places)
     candidates = apps.waiting(tx, shares, to_micros(now)) if shares else []
-    held = hold(tx, definitions, {pk for pk, _, _ in candidates}, skip_locked=True)
+    about = {(pk, worker_id) for pk, worker_id, _ in candidates}
+    held = hold(tx, definitions, {pk for pk, _ in about}, skip_locked=True, about=about)
     claims = _claim(tx, held, candidates, terms, now)
     is_passed_over = any(pk not in held for pk, _, _ in candidates)
     return Claimed(claims, _next_look(due_apps, claims, now, places, is_passed_over))
@@ -148,13 +151,13 @@ def giving_way(tx: Transaction, going_on: Collection[int], now: datetime) -> set
     return {pk for pk in going_on if any(one.app != pk and one.has_less_than(calling.get(pk, 0)) for one in waiting)}
 
 
-def _shares(due_apps: Sequence[apps.DueApp], now: datetime, places: Places, turn: int) -> dict[int, int]:
+def _shares(due_apps: Sequence[apps.DueApp], now: datetime, places: Places) -> dict[int, int]:
     # Where there are fewer places than such apps, who has waited longest goes first.
     due = sorted((app for app in due_apps if _is_due(app, now)), key=lambda app: app.first_due_at or 0)
     # One for each app that may come; kept for none, a place would stand empty.
     spare = min(places.spare, sum(not app.standing.calling for app in due_apps))
     demands = [Demand(app.pk, _room(app, now)) for app in due]
-    shares = share(max(0, places.free - spare), demands, turn)
+    shares = share(max(0, places.free - spare), demands, places.turn)
     left = places.free - sum(shares.values())
     idle = [app.pk for app in due if app.pk not in shares and not app.standing.calling and _room(app, now) > 0]
     return {**shares, **dict.fromkeys(idle[:left], 1)}
@@ -197,14 +200,13 @@ def with_facts(tx: Transaction, taken: list[tuple[Held, int]], now: datetime) ->
         return ()
     facts = apps.facts(tx, {held.app_pk for held, _ in taken})
     states = executions.states(tx, [(held.pk, worker_id) for held, worker_id in taken])
-    called_back = _callbacks(tx, taken)
-    return tuple(
-        replace(
-            _claim_of(tx, held, worker_id, states[held.pk, worker_id], facts[held.app_pk], now),
-            callback=called_back.get((held.pk, worker_id)),
-        )
-        for held, worker_id in taken
+    claims = tuple(
+        _claim_of(tx, held, worker_id, states[held.pk, worker_id], facts[held.app_pk], now) for held, worker_id in taken
     )
+    called_back = _callbacks(tx, taken)
+    if not called_back:
+        return claims
+    return tuple(replace(claim, callback=called_back.get((claim.execution_pk, claim.worker_id))) for claim in claims)
 
 
 def _callbacks(tx: Transaction, taken: list[tuple[Held, int]]) -> dict[tuple[int, int], str]:

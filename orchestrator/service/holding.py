@@ -5,7 +5,7 @@ Every writer of an execution or of its workers goes through `hold` and `save`; t
 its workers' rows, so those are not locked one by one.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,16 +14,14 @@ from orchestrator.domain.beginning import Seed
 from orchestrator.domain.errors import NotFound
 from orchestrator.domain.events import data_of, event_id, name_of, routing_key
 from orchestrator.domain.execution import Execution
-from orchestrator.domain.states import ENDED_EXECUTION, ExecutionStatus, WorkerStatus
-from orchestrator.domain.worker import Lease, Worker
+from orchestrator.domain.states import ENDED_EXECUTION, ExecutionStatus
+from orchestrator.domain.worker import Worker
 from orchestrator.service.definitions import Definitions, TaskDefinition
+from orchestrator.service.worker_rows import Bystander, from_row, to_row
 from orchestrator.store import events
 from orchestrator.store import executions as statements
 from orchestrator.store.clock import from_micros, maybe_instant, maybe_micros
 from orchestrator.store.transaction import Transaction
-
-# Read for every worker of an execution, at every step of one: calling the Enum takes a function in Python.
-_STATUSES: Mapping[str, WorkerStatus] = {status.value: status for status in WorkerStatus}
 
 
 class GuardMissed(RuntimeError):
@@ -50,24 +48,38 @@ class Held:
     """The token and status of each worker as they were read."""
 
     @property
+    def is_open(self) -> bool:
+        """Whether workers had not ended when it was read, or saved last: it then counts for the overlap policy."""
+        return bool(self.row["open_workers"])
+
+    @property
     def group(self) -> tuple[int, str]:
         return self.task_pk, self.multiple_exec_key
 
 
 def hold(
-    tx: Transaction, definitions: Definitions, pks: Iterable[int], *, skip_locked: bool = False
+    tx: Transaction,
+    definitions: Definitions,
+    pks: Iterable[int],
+    *,
+    skip_locked: bool = False,
+    about: Collection[tuple[int, int]] | None = None,
 ) -> dict[int, Held]:
-    """Lock and load the executions. Those that do not exist, or are held elsewhere with `skip_locked`, are left out."""
+    """Lock and load the executions. Those that do not exist, or are held elsewhere with `skip_locked`, are left out.
+
+    `about`: the workers that are likely to change, as (execution, worker id); None where that may be all of them. It
+    is but a hint, which saves reading the others to the end.
+    """
     rows = statements.lock(tx, set(pks), skip_locked=skip_locked)
     if not rows:
         return {}
     known = definitions.read(tx, {row[6] for row in rows})
     held = {row[0]: _held(row, known[row[6]]) for row in rows}
     for row in statements.workers(tx, held):
-        owner = held[row[0]]
-        worker = _worker(row)
-        owner.execution.workers[worker.worker_id] = worker
-        owner.guards[worker.worker_id] = (worker.token, worker.status.value)
+        pk, worker_id = key = row[0], row[1]
+        is_likely = about is None or key in about
+        held[pk].execution.workers[worker_id] = from_row(row) if is_likely else Bystander(row)
+        held[pk].guards[worker_id] = (row[4], row[2])
     return held
 
 
@@ -141,7 +153,7 @@ def save(tx: Transaction, held: Iterable[Held], now: datetime) -> None:
 
 def _held(row: Sequence[Any], definition: TaskDefinition) -> Held:
     (pk, uid, workspace_id, id_, app_pk, task_pk, _, key, created_at) = row[:9]
-    (status, failing, attempt, _, deadline_at, started_at, ended_at, message, max_retries) = row[9:]
+    (status, failing, attempt, open_workers, deadline_at, started_at, ended_at, message, max_retries) = row[9:]
     execution = Execution(
         policy=definition.policy.retried(max_retries),
         workers={},
@@ -152,7 +164,7 @@ def _held(row: Sequence[Any], definition: TaskDefinition) -> Held:
         deadline_at=maybe_instant(deadline_at),
         ended_at=maybe_instant(ended_at),
     )
-    held = Held(
+    return Held(
         pk=pk,
         uid=uid,
         workspace_id=workspace_id,
@@ -164,11 +176,19 @@ def _held(row: Sequence[Any], definition: TaskDefinition) -> Held:
         started_at=maybe_instant(started_at),
         definition=definition,
         execution=execution,
-        row={},
+        row={
+            "pk": pk,
+            "status": status,
+            "failing": failing,
+            "attempt": attempt,
+            "open_workers": open_workers,
+            "deadline_at": deadline_at,
+            "started_at": started_at,
+            "ended_at": ended_at,
+            "message": message,
+        },
         guards={},
     )
-    held.row = {**_execution_row(held), "open_workers": row[12]}
-    return held
 
 
 def _execution_row(held: Held) -> dict[str, Any]:
@@ -216,61 +236,9 @@ def _guard(row: dict[str, Any]) -> dict[str, Any]:
     return {"was_status": row["status"], "was_attempt": row["attempt"]}
 
 
-def _worker(row: Sequence[Any]) -> Worker:
-    (_, worker_id, status, step, token, retry_count, idle_steps, due_at) = row[:8]
-    (finished, waits, passed_over, awaited, resumes, called_back, early_callback) = row[8:15]
-    (undelivered, refused, node, claimed_at, lease_until, started_at) = row[15:]
-    return Worker(
-        worker_id=worker_id,
-        status=_STATUSES[status],
-        step=step,
-        token=token,
-        retry_count=retry_count,
-        idle_steps=idle_steps,
-        due_at=maybe_instant(due_at),
-        finished=bool(finished),
-        waits=bool(waits),
-        passed_over=bool(passed_over),
-        awaited=awaited,
-        resumes=bool(resumes),
-        called_back=bool(called_back),
-        has_early_callback=bool(early_callback),
-        undelivered=undelivered,
-        refused=refused,
-        lease=None if node is None else _lease(node, claimed_at, lease_until, started_at),
-    )
-
-
-def _lease(node: str, claimed_at: int, lease_until: int, started_at: int | None) -> Lease:
-    return Lease(node, from_micros(claimed_at), from_micros(lease_until), maybe_instant(started_at))
-
-
 def _worker_row(held: Held, worker: Worker, guard: tuple[int, str] | None) -> dict[str, Any]:
-    lease = worker.lease
-    row = {
-        "execution_pk": held.pk,
-        "worker_id": worker.worker_id,
-        "status": worker.status.value,
-        "step": worker.step,
-        "token": worker.token,
-        "retry_count": worker.retry_count,
-        "idle_steps": worker.idle_steps,
-        "due_at": maybe_micros(worker.due_at),
-        "finished": worker.finished,
-        "waits": worker.waits,
-        "passed_over": worker.passed_over,
-        "awaited": worker.awaited,
-        "resumes": worker.resumes,
-        "called_back": worker.called_back,
-        "early_callback": worker.has_early_callback,
-        "undelivered": worker.undelivered,
-        "held": worker.is_held,
-        "refused": worker.refused,
-        "node": lease.node if lease else None,
-        "claimed_at": maybe_micros(lease.since) if lease else None,
-        "lease_until": maybe_micros(lease.until) if lease else None,
-        "started_at": maybe_micros(lease.started) if lease else None,
-    }
+    row = to_row(held.pk, worker)
     if guard is None:
         return {**row, "app_pk": held.app_pk, "pull_task_pk": held.task_pk if held.definition.is_pull else None}
-    return {**row, "was_token": guard[0], "was_status": guard[1]}
+    row["was_token"], row["was_status"] = guard
+    return row

@@ -37,7 +37,7 @@ async def claimed(api: Api, execution_id: str = "12345678", **launch: Any) -> Cl
     """Launch an execution, and claim its worker 0."""
     await api.launch(id=execution_id, **launch)
     definitions = api.context.definitions
-    found = await api.write(lambda tx: next_claims(tx, definitions, TERMS, Places(10, 0), 0))
+    found = await api.write(lambda tx: next_claims(tx, definitions, TERMS, Places(10, 0)))
     [claim] = [one for one in found.claims if one.execution_id == execution_id and one.worker_id == 0]
     return claim
 

@@ -92,6 +92,7 @@ def _before_claim_commit(trigger: Trigger) -> None:
         return patched
 
     _swap(dispatcher, "next_claims", make)
+    _swap(apply, "next_claims", make)
 
 
 def _after_claim(trigger: Trigger) -> None:

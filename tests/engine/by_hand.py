@@ -35,7 +35,7 @@ class ByHand:
         """Claim what is due."""
         definitions = self.world.node.definitions
         wanted = Places(places, spare=0)
-        return (await self.world.database.write(next_claims, definitions, self.terms, wanted, 0)).claims
+        return (await self.world.database.write(next_claims, definitions, self.terms, wanted)).claims
 
     async def apply(self, *reports: Report, renews: bool = True, is_full: bool = False) -> Applied:
         """Commit the reports in one transaction."""

@@ -218,9 +218,7 @@ async def test_with_fewer_places_than_apps_each_has_its_turn(database_url: str) 
                 await world.launch(f"{app_id}_run", wakes=None)
         hand, called = ByHand(world), []
         for turn in range(7):
-            found = await world.database.write(
-                next_claims, world.node.definitions, hand.terms, Places(free=4, spare=4), turn
-            )
+            found = await world.database.write(next_claims, world.node.definitions, hand.terms, Places(4, 4, turn))
             called += [claim.app.id for claim in found.claims]
             await hand.turn(found.claims, is_done=True)
 

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.service import timers
-from orchestrator.service.apply import apply
+from orchestrator.service.apply import apply, apply_and_claim
 from orchestrator.service.claim import next_claims
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.delivering import deliver, take
@@ -58,7 +58,8 @@ class Outage:
         self._after[use_case.__name__] += times
 
     async def _disturbed(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        name = getattr(work, "__name__", "")
+        # To an answer it is all the same whether its commit claims too.
+        name = getattr(apply if work is apply_and_claim else work, "__name__", "")
         if self._before[name]:
             self._before[name] -= 1
             self.met[name] += 1
@@ -157,7 +158,7 @@ async def test_an_answer_that_the_database_refuses_fails_its_worker_and_no_other
         write = world.database.write
 
         async def refusing(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-            if work is apply and any(
+            if work in (apply, apply_and_claim) and any(
                 one.claim.execution_id == "poison" and isinstance(one.meaning, ReadyAnswer) for one in args[1]
             ):
                 raise psycopg.DataError("no room for it in a column, says the test")

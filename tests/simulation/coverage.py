@@ -16,6 +16,7 @@ EXPECTED = {
     "unknown commit of apply": 300,
     "refused commit of apply": 300,
     "unknown commit of next_claims": 300,
+    "unknown commit of apply_and_claim": 30,
     "unknown commit of abort": 5,
     "crash_before_commit": 300,
     "crash_after_commit": 300,

@@ -160,6 +160,13 @@ def release_takes_known_claims() -> Patches:
 
 
 @bug
+def release_does_not_wait_for_the_commit_that_claims() -> Patches:
+    """While answers are committed and workers claimed with them, the node gives back what it does not know of yet."""
+    never = property(lambda _: False, lambda _, __: None)
+    return [patch.object(Dispatcher, "_is_claiming", never, create=True)]
+
+
+@bug
 def boot_voids_all_claims() -> Patches:
     """A node that boots takes the claims of all nodes for its predecessor's."""
     real = Node.start
