@@ -11,6 +11,7 @@ import asyncio
 import gc
 import json
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,6 +34,8 @@ from orchestrator.store.apps import AppFacts
 
 API = "http://127.0.0.1:8400"
 
+Keep = Callable[[Claim, dict[str, Any]], Awaitable[None]]
+
 
 def run(sink: Sink, load: Load) -> Figures:
     """Run the load in a process of its own; each of its workers is a lane of the loop."""
@@ -42,28 +45,32 @@ def run(sink: Sink, load: Load) -> Figures:
     return figures(sink.seen(), json.loads(told)["cpu_secs"], None)
 
 
-async def call_all(url: str, load: Load) -> float:
-    """Seconds of CPU that the loop has taken."""
+async def call_all(url: str, load: Load, keep: Keep | None = None) -> float:
+    """Seconds of CPU that the loop has taken. `keep` is awaited with each answer, between its step and the next."""
     caller = open_caller(CallerOptions(allow_private_addresses=True), clock=time.time)
     vault = Vault("of the benchmark")
     options = RequestOptions(
         API, f"{API}/collector", 20.0, 10 * 2**20, True, "orchestrator", time.time, CallbackSigner(vault)
     )
     endpoint = f"{url}webhook?delay_ms={load.delay_ms}" if load.delay_ms else f"{url}webhook"
-    _spare_the_collector()
+    spare_the_collector()
     began = time.process_time()
-    await asyncio.gather(*(_lane(caller, options, endpoint, number, load) for number in range(load.lanes)))
+    await asyncio.gather(
+        *(_lane(caller, options, claim_of(number, load, endpoint), keep) for number in range(load.lanes))
+    )
     taken = time.process_time() - began
     await caller.close()
     return taken
 
 
-async def _lane(caller: Caller, options: RequestOptions, endpoint: str, number: int, load: Load) -> None:
-    signer, claim = Signer(SECRET), _claim(endpoint, number, load)
+async def _lane(caller: Caller, options: RequestOptions, claim: Claim, keep: Keep | None) -> None:
+    signer = Signer(SECRET)
     while True:
         outcome = await caller.post(build(claim, signer, options))
         assert isinstance(outcome, Response), outcome
         answer: dict[str, Any] = orjson.loads(outcome.body)
+        if keep is not None:
+            await keep(claim, answer)
         if answer["is_done"]:
             return
         # The one claim goes on: to make another would be the orchestrator's work, not the call's.
@@ -72,14 +79,15 @@ async def _lane(caller: Caller, options: RequestOptions, endpoint: str, number: 
         claim.token += 1  # type: ignore[misc]
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """As the server does, see `orchestrator.runtime.server`."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
 
 
-def _claim(endpoint: str, number: int, load: Load) -> Claim:
+def claim_of(number: int, load: Load, endpoint: str = "") -> Claim:
+    """What a lane begins with: the first step of a worker."""
     app = AppFacts(
         pk=number % APPS,
         workspace_id="default",

@@ -90,7 +90,7 @@ SELECT w.worker_id, w.status, s.state, s.output FROM workers w
 
 def lock(tx: Transaction, pks: Iterable[int], *, skip_locked: bool = False) -> list[Sequence[Any]]:
     """Lock the executions in the order of their keys and read them; `skip_locked` leaves out those held elsewhere."""
-    return tx.rows_at_once(_LOCK + (" SKIP LOCKED" if skip_locked else ""), pks=sorted(pks))
+    return tx.rows_locked(_LOCK + (" SKIP LOCKED" if skip_locked else ""), pks=sorted(pks))
 
 
 def workers(tx: Transaction, pks: Iterable[int]) -> list[Sequence[Any]]:

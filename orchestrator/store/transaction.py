@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import orjson
@@ -15,7 +15,13 @@ from orchestrator.store.row_sets import row_set, together
 
 Clock = Callable[[], datetime]
 
-_DATABASE_NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+_INSTANT = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+_DATABASE_NOW = f"SELECT {_INSTANT}"
+
+
+@lru_cache(maxsize=16)
+def _with_now(sql: str) -> str:
+    return f"WITH locked AS MATERIALIZED ({sql}) SELECT locked.*, {_INSTANT} FROM locked"  # noqa: S608 - no value is in it
 
 
 class Transaction:
@@ -25,6 +31,7 @@ class Transaction:
         self._connection = connection
         self._cursor = connection.connection.cursor()
         self._clock = clock
+        self._locked_at: datetime | None = None
         self._put_off: list[tuple[str, Sequence[Mapping[str, Any]]]] = []
         self.dialect = dialect
 
@@ -57,6 +64,22 @@ class Transaction:
         self.settle()
         self._cursor.execute(_DATABASE_NOW)
         return from_micros(self._cursor.fetchone()[0])  # type: ignore[index]
+
+    def locked_at(self) -> datetime:
+        """When `rows_locked` last took its locks, which spares asking for the present instant; else that."""
+        if self._locked_at is None or self._clock is not None:
+            return self.now()
+        return self._locked_at
+
+    def rows_locked(self, sql: str, **parameters: Any) -> list[Sequence[Any]]:
+        """As `rows_at_once`, of a statement that locks what it reads, but in its order."""
+        if self.dialect is Dialect.SQLITE:
+            return self.rows_at_once(sql, **parameters)
+        rows = self.rows(_with_now(sql), **parameters)
+        if rows:
+            # The clock was asked for each row after its lock: with the last one, all of them were held.
+            self._locked_at = from_micros(rows[-1][-1])
+        return [row[:-1] for row in rows]
 
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Run a statement that returns rows (SELECT, or RETURNING)."""
