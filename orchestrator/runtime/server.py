@@ -86,7 +86,7 @@ async def _serve(settings: Settings, options: DatabaseOptions, listener: socket.
 async def _run(
     settings: Settings, database: Database, vault: Vault, node: Node, url: str, listener: socket.socket
 ) -> int:
-    draining, revision = _Draining(settings.engine.drain_secs), schema.newest()
+    draining, revision = _Draining(settings.engine.drain_secs), schema.NEWEST
 
     async def is_ready() -> bool:
         return not draining.begun and await database.read(schema.serves, revision)
@@ -126,11 +126,11 @@ async def _run(
 
 
 def _spare_the_collector() -> None:
-    """Leave out of garbage collections what has been loaded by now, and stays: a full one took a tenth of a second.
+    """Leave out of garbage collections what has been loaded by now, and stays: a full one takes a tenth of a second.
 
-    The others look at ten thousand new objects instead of seven hundred: a step leaves no cycles behind.
+    So it is not done here either, for the little garbage that a start leaves. The others look at ten thousand new
+    objects instead of seven hundred: a step leaves no cycles behind.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
 
