@@ -92,7 +92,8 @@ async def test_no_statement_of_a_node_walks_over_the_sleepers(
     crowded: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = crowded.world
-    loops = [count_ticks(monkeypatch, loop) for loop in (world.node.dispatcher, world.node.timekeeper)]
+    node = world.node
+    loops = [count_ticks(monkeypatch, loop) for loop in (node.dispatcher, node.timekeeper, node.lookout)]
     statements = record_statements(monkeypatch)
     execution = await crowded.start({"updated_worker_state": {"n": 1}}, {"is_done": True})
     await eventually(lambda: has_been_called(crowded, execution, times=2), "the second call")
@@ -115,7 +116,10 @@ async def test_no_statement_of_a_node_walks_over_the_sleepers(
 
 async def test_an_idle_node_looks_once_in_a_poll_interval(crowded: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = asyncio.get_running_loop().time
-    ticks = count_ticks(monkeypatch, crowded.world.node.dispatcher)
+    ticks = count_ticks(monkeypatch, crowded.world.node.lookout)
+    node = crowded.world.node
+    idle = node.dispatcher, node.deliverer, node.timekeeper, node.publisher, node.event_deliverer
+    others = [count_ticks(monkeypatch, loop) for loop in idle]
     began = clock()
 
     async def ticked_often() -> bool:
@@ -125,6 +129,7 @@ async def test_an_idle_node_looks_once_in_a_poll_interval(crowded: Scripted, mon
 
     # Seven ticks end six whole intervals; a busy machine only makes them longer.
     assert clock() - began >= 6 * POLL_SECS / 2, "it looks more than twice in an interval"
+    assert sum(other.count for other in others) <= len(others), "loops that have nothing to do look by themselves"
 
 
 async def test_the_one_that_is_due_is_called(crowded: Scripted) -> None:
