@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from orchestrator.service import pull_timers, timers
 from orchestrator.store.clock import from_micros, to_micros
 from orchestrator.store.dialect import Dialect
 from orchestrator.store.transaction import Transaction
@@ -112,6 +113,20 @@ async def test_no_statement_of_a_node_walks_over_the_sleepers(
         for written in ("UPDATE workers", "UPDATE worker_states", "INSERT INTO calls"):
             assert any(written in sql for sql in plans), f"{written} was not seen"
         await world.database.write(lambda tx: tx.run("ANALYZE"))
+
+
+async def test_a_boot_does_not_walk_over_the_sleepers(crowded: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A walk in the order of a key is a SEARCH to SQLite's eye: what finds the few has an index of its own."""
+    world = crowded.world
+    statements = record_statements(monkeypatch)
+    await world.database.write(timers.void_claims, world.node.definitions)
+    await world.database.write(pull_timers.begin_anew, world.node.definitions)
+    monkeypatch.undo()
+    calling = re.compile(r"\s*SELECT execution_pk, worker_id, token FROM workers\s+WHERE status = 'calling'")
+    plans = {sql: await plan_of(world, sql, statements[sql]) for sql in statements if calling.match(sql)}
+    assert len(plans) >= 2
+    for sql, plan in plans.items():
+        assert re.search("workers_(pull_)?calling", plan), f"{sql}\n{plan}"
 
 
 async def test_an_idle_node_looks_once_in_a_poll_interval(crowded: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
