@@ -147,7 +147,13 @@ def _sqlite_engine(options: DatabaseOptions) -> Engine:
 
     @event.listens_for(engine, "connect")
     def configure(raw: sqlite3.Connection, _record: object) -> None:
+        # By itself the driver commits each change of the schema alone: a start that is cut off would leave half of it.
+        raw.isolation_level = None
         raw.execute("PRAGMA synchronous = FULL")
         sqlite_upkeep.prepare_new_file(raw)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
 
     return engine

@@ -39,6 +39,22 @@ def test_upgrading_again_changes_nothing(database_url: str) -> None:
     assert schema.current(options) == schema.NEWEST
 
 
+def test_an_upgrade_that_is_cut_off_leaves_nothing(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = DatabaseOptions(database_url)
+
+    def cut_off(_connection: object) -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(migration_scripts, "_note_served", cut_off)
+        with pytest.raises(InterruptedError):
+            schema.upgrade(options)
+    with schema.connected(options) as connection:
+        assert inspect(connection).get_table_names() == []
+    schema.upgrade(options)
+    schema.check(options)
+
+
 def become_newer(options: DatabaseOptions, *, serves: list[str]) -> None:
     """What the upgrade of a version that this one has never heard of leaves behind."""
     with schema.connected(options) as connection:
