@@ -7,7 +7,9 @@ INSTALLED := .venv/.installed
 PEERS := .venv-peers/.installed
 # uv refuses to run where it cannot write its cache; it then does without one, as pip does by itself.
 UV_CACHE = $${UV_CACHE_DIR:-$${XDG_CACHE_HOME:-$${HOME:-/nonexistent}/.cache}/uv}
-UV_SYNC = $(BIN)/uv sync --quiet --frozen --all-extras --no-python-downloads --python $(BIN)/python
+# Compiled now, since whoever runs it later may not be allowed to write there, and would compile at each start.
+UV_SYNC = $(BIN)/uv sync --quiet --frozen --all-extras --compile-bytecode --no-python-downloads --python $(BIN)/python
+COMPILE = $(BIN)/python -m compileall -q app_sdk orchestrator sample_apps
 # Two to four processes: more would only make them wait for each other's databases.
 PARALLEL ?= -n logical --maxprocesses 4 --dist worksteal
 
@@ -30,6 +32,7 @@ $(INSTALLED): pyproject.toml uv.lock Makefile
 	@$(BIN)/uv --version 2>/dev/null | grep -qE '^uv $(UV_VERSION)( |$$)' || \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
 	@if mkdir -p "$(UV_CACHE)" 2>/dev/null && [ -w "$(UV_CACHE)" ]; then $(UV_SYNC); else $(UV_SYNC) --no-cache; fi
+	@$(COMPILE)
 	@touch $@
 
 # What the benchmarks compare with: packages of their own, which never meet those of .venv.

@@ -5,16 +5,18 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Literal, NotRequired, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, Self, TypedDict, Unpack
 from urllib.parse import quote
 from uuid import uuid4
 
-import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
 from app_sdk.errors import ConflictError, OrchestratorError, ServerError, UnreachableError, WaitTimeoutError, error_of
 from app_sdk.items import as_json_object
 from app_sdk.protocol.strict_json import dumps
+
+if TYPE_CHECKING:
+    import httpx
 
 _FIRST_POLL_SECS = 0.1
 _LONGEST_POLL_SECS = 2.0
@@ -88,7 +90,11 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        # Most processes that import the SDK serve an app only, and start a tenth of a second earlier without it.
+        import httpx  # noqa: PLC0415
+
         headers = {"Authorization": f"Bearer {token}", "User-Agent": "app_sdk"}
+        self._unanswered = httpx.TransportError
         self._http = httpx.Client(base_url=url.rstrip("/"), headers=headers, timeout=timeout_secs)
         self._sleep = sleep
         self._clock = clock
@@ -219,7 +225,7 @@ class Client:
         sent = dict(headers or {}) | ({} if body is None else {"Content-Type": "application/json"})
         try:
             response = self._http.request(method, path, content=content, headers=sent)
-        except httpx.TransportError as error:
+        except self._unanswered as error:
             reason = str(error) or type(error).__name__
             raise UnreachableError(f"no answer from {self._http.base_url}: {reason}") from error
         if not response.is_success:
@@ -235,7 +241,7 @@ def _may_be_sent_again(error: UnreachableError | ServerError | ConflictError) ->
     return isinstance(error, UnreachableError) or error.status in _PASSING
 
 
-def _object_in(response: httpx.Response) -> dict[str, Any]:
+def _object_in(response: "httpx.Response") -> dict[str, Any]:
     try:
         document = response.json()
     except ValueError:

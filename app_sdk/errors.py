@@ -1,9 +1,10 @@
 """What can go wrong when an app or a program talks to the orchestrator."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
+if TYPE_CHECKING:
+    import httpx
 
 
 class OrchestratorError(Exception):
@@ -68,7 +69,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 }
 
 
-def error_of(response: httpx.Response) -> ApiError:
+def error_of(response: "httpx.Response") -> ApiError:
     """The error that stands for a response which is no success."""
     try:
         problem = response.json()

@@ -30,7 +30,9 @@ from orchestrator.api.guard import Guard
 
 _ABOUT = "Durable tasks that run by calling your app's webhook, step by step."
 
+# FastAPI builds the routes of a router when a request first comes by it: no probe waits for all the others.
 _ROUTERS = (
+    health.router,
     apps.router,
     tasks.router,
     simple_tasks.router,
@@ -47,7 +49,6 @@ _ROUTERS = (
     subscriptions.router,
     event_stream.router,
     nodes.router,
-    health.router,
     health.status_router,
     rpc.router,
 )

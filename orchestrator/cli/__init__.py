@@ -7,20 +7,6 @@ from typing import Annotated
 import typer
 
 from orchestrator import __version__
-from orchestrator.cli import (
-    apps,
-    demo,
-    doctor,
-    events,
-    executions,
-    imports,
-    nodes,
-    subscriptions,
-    tasks,
-    tokens,
-    worker,
-    workspaces,
-)
 from orchestrator.cli.groups import RootGroup
 
 app = typer.Typer(
@@ -29,21 +15,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for name, noun in {
-    "app": apps.app,
-    "task": tasks.app,
-    "exec": executions.app,
-    "import": imports.app,
-    "subscription": subscriptions.app,
-    "events": events.app,
-    "token": tokens.app,
-    "workspace": workspaces.app,
-    "node": nodes.app,
-}.items():
-    app.add_typer(noun, name=name)
-app.command("demo")(demo.demo)
-app.command("worker")(worker.worker)
-app.command("doctor")(doctor.doctor)
 
 
 def _print_version(is_asked: bool) -> None:

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +10,8 @@ import typer
 
 from orchestrator.cli.api_client import ApiClient, is_loopback
 from orchestrator.cli.failures import Misused, Refused
-from orchestrator.settings import Settings, SettingsError, load_settings
+from orchestrator.cli.flags import read_flags
+from orchestrator.settings import Settings
 
 _PANEL = "Server"
 
@@ -57,15 +58,6 @@ def remote(verb: Callable[..., None]) -> Callable[..., None]:
 def read_settings(url: str | None, token: str | None, config: Path | None) -> Settings:
     """The settings with the flags over them; raises Misused."""
     return read_flags(config, {"cli": {"url": url, "token": token}})
-
-
-def read_flags(config: Path | None, flags: Mapping[str, Mapping[str, object]]) -> Settings:
-    """The settings with any flags over them, as {section: {key: value}}; raises Misused."""
-    try:
-        return load_settings(config, flags)
-    except SettingsError as error:
-        first, *others = str(error).splitlines()
-        raise Misused(first, *others) from None
 
 
 def connect(settings: Settings) -> ApiClient:

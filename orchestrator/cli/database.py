@@ -6,9 +6,9 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from orchestrator.cli.connecting import read_flags
 from orchestrator.cli.copying import report, shown_progress, summary
 from orchestrator.cli.failures import Misused, Refused
+from orchestrator.cli.flags import read_flags
 from orchestrator.cli.options import JsonOption
 from orchestrator.cli.printing import print_json, say
 from orchestrator.cli.purging import purge
@@ -19,7 +19,7 @@ from orchestrator.settings import Settings
 
 T = TypeVar("T")
 
-app = typer.Typer(no_args_is_help=True, help="Upgrade, check or copy the database; purge old executions.")
+app = typer.Typer(no_args_is_help=True, help="Upgrade, check, copy or purge the database.")
 
 DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="The data directory.", show_default=False)]
 DatabaseOption = Annotated[

@@ -25,6 +25,8 @@ from orchestrator.cli.printing import console, note, say
 from orchestrator.cli.run import Run
 from orchestrator.cli.watching import Watcher
 
+app = typer.Typer()
+
 Dataset = Literal["airports", "cities"]
 
 DIRECTORY = Path(".orchestrator-demo")
@@ -51,6 +53,7 @@ class Stage:
     secret: str
 
 
+@app.command("demo")
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the server and the app running until Ctrl-C.")] = False,
     port: Annotated[

@@ -23,10 +23,13 @@ from orchestrator.cli.formats import JsonObject, number, one_line
 from orchestrator.cli.options import JsonOption
 from orchestrator.settings import Settings
 
+app = typer.Typer()
+
 _OTHERS = 0o077
 _LOW_SPACE_BYTES = 2**30
 
 
+@app.command("doctor")
 def doctor(
     url: UrlOption = None, token: TokenOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:

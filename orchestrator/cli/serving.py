@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from orchestrator.cli.connecting import read_flags
 from orchestrator.cli.failures import Refused
+from orchestrator.cli.flags import read_flags
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.runtime.server import serve as run_server
 

@@ -19,7 +19,10 @@ from app_sdk.worker.supervisor import (
 from orchestrator.cli.connecting import ConfigOption, TokenOption, UrlOption, find_token, read_settings, server_url
 from orchestrator.cli.failures import Refused, RunFailed
 
+app = typer.Typer()
 
+
+@app.command("worker")
 def worker(  # noqa: PLR0913 - an option each
     modules: Annotated[list[str], typer.Argument(metavar="MODULE…", help="Serve what is declared there and beneath.")],
     processes: Annotated[

@@ -13,7 +13,7 @@ AFTER_ERROR = timedelta(seconds=1)
 
 
 class Loop(ABC):
-    """Runs `tick` until stopped. Wake-ups are a courtesy: whatever they announce is found by polling too."""
+    """Runs `tick` until stopped. Wake-ups are a courtesy: whatever they announce is found by polling (`lookout`)."""
 
     name = "loop"
 

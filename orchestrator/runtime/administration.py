@@ -10,7 +10,7 @@ def upgrade_database(settings: Settings) -> str:
     options = database_options(settings)
     with sole_use(options):
         schema.upgrade(options)
-    return schema.newest()
+    return schema.NEWEST
 
 
 def check_database(settings: Settings) -> str:
@@ -18,4 +18,4 @@ def check_database(settings: Settings) -> str:
     options = database_options(settings)
     with sole_use(options):
         schema.check(options)
-    return schema.newest()
+    return schema.NEWEST

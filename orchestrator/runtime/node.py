@@ -14,6 +14,7 @@ from orchestrator.engine.announcer import Announcer
 from orchestrator.engine.deliverer import Deliverer
 from orchestrator.engine.dispatcher import Dispatcher, Outlets
 from orchestrator.engine.event_deliverer import EventDeliverer
+from orchestrator.engine.lookout import SELDOM, Lookout
 from orchestrator.engine.loop import Loop
 from orchestrator.engine.pollers import Pollers
 from orchestrator.engine.pruner import Pruner
@@ -29,6 +30,7 @@ from orchestrator.runtime.way_down import Stage, WayDown
 from orchestrator.service import pull_timers, timers
 from orchestrator.service.callback_urls import CallbackSigner, CallbackUrls
 from orchestrator.service.definitions import Definitions
+from orchestrator.service.outlook import Concern
 from orchestrator.service.vault import Vault
 from orchestrator.settings import NO_LISTEN, Settings
 from orchestrator.store.database import Database
@@ -52,6 +54,7 @@ class Node:
         self._log = structlog.get_logger("node")
         is_shared = database.dialect is Dialect.POSTGRESQL
         poll = timedelta(seconds=settings.engine.poll_interval_secs)
+        seldom = max(poll, SELDOM)
         self._caller = node_options.caller(settings)
         self._collector_caller = node_options.collector_caller(settings)
         self._event_senders = node_options.event_senders(settings)
@@ -60,7 +63,7 @@ class Node:
             self.definitions,
             vault,
             self._caller,
-            node_options.dispatcher_options(settings, self.identity, poll),
+            node_options.dispatcher_options(settings, self.identity, seldom),
             node_options.request_options(settings, addresses, vault),
         )
         self.deliverer = Deliverer(
@@ -68,7 +71,7 @@ class Node:
             self.definitions,
             vault,
             self._collector_caller,
-            node_options.deliverer_options(settings, self.identity, addresses, poll),
+            node_options.deliverer_options(settings, self.identity, addresses, seldom),
             delivered=self._delivered,
         )
         self.event_deliverer = EventDeliverer(
@@ -76,14 +79,15 @@ class Node:
             self.definitions,
             vault,
             self._event_senders,
-            node_options.event_deliverer_options(settings, self.identity, poll),
+            node_options.event_deliverer_options(settings, self.identity, seldom),
             launched=self._made_due,
         )
-        self.publisher = Publisher(database, self.event_deliverer.wake, poll)
+        self.publisher = Publisher(database, self.event_deliverer.wake, seldom)
         callbacks = CallbackUrls(addresses.api_endpoint, CallbackSigner(vault))
         self.pollers = Pollers(database, self.definitions, callbacks, poll, self._made_due)
-        self.timekeeper = Timekeeper(database, self.definitions, self._made_due, poll, watches_leases=is_shared)
-        self.scheduler = Scheduler(database, self.definitions, new_id, self._made_due, poll)
+        self.timekeeper = Timekeeper(database, self.definitions, self._made_due, seldom, watches_leases=is_shared)
+        self.scheduler = Scheduler(database, self.definitions, new_id, self._made_due, seldom)
+        self.lookout = Lookout(database, poll, self._concerns())
         self.pruner = Pruner(database, node_options.retention_of(settings))
         self.registrar = Registrar(
             database,
@@ -160,7 +164,17 @@ class Node:
 
     def _engine_loops(self) -> tuple[Loop, ...]:
         worked = self.dispatcher, self.deliverer, self.timekeeper, self.scheduler, self.pruner
-        return *worked, self.publisher, self.event_deliverer
+        return *worked, self.publisher, self.event_deliverer, self.lookout
+
+    def _concerns(self) -> dict[Concern, Callable[[], None]]:
+        return {
+            Concern.CALLS: self.dispatcher.wake,
+            Concern.BATCHES: self.deliverer.wake,
+            Concern.EVENTS: self.publisher.wake,
+            Concern.DELIVERIES: self.event_deliverer.wake,
+            Concern.SLOTS: self.scheduler.wake,
+            Concern.TIMERS: self.timekeeper.wake,
+        }
 
     def _wake_loops(self) -> None:
         loops = self.dispatcher, self.pollers, self.deliverer, self.timekeeper, self.scheduler

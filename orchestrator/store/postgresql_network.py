@@ -59,7 +59,10 @@ class BoundedAsyncConnection(psycopg.AsyncConnection[Any]):
         timeout: float | None = None,  # noqa: ASYNC109 - the driver's signature
     ) -> RV:
         try:
-            return await super().wait(_answered(gen) if timeout is None else gen, interval, timeout)
+            if timeout is not None:
+                # An event loop tells it of data and of a cancellation: to look in between would only wake it up.
+                return await super().wait(gen, timeout, timeout)
+            return await super().wait(_answered(gen), interval, timeout)
         except _Silence as error:
             await self.close()
             raise _given_up() from error

@@ -50,10 +50,11 @@ _KEYS = "SELECT pk, coalesce(concurrency_key, '') FROM executions WHERE pk IN :p
 _RUN_OUT = """
 SELECT execution_pk, worker_id, token FROM workers
  WHERE status = 'calling' AND pull_task_pk IS NOT NULL AND lease_until <= :now ORDER BY lease_until LIMIT :places"""
+# The signs keep SQLite from walking over all workers in the order of their key, for the few that are calling.
 _CLAIMS = """
 SELECT execution_pk, worker_id, token FROM workers
- WHERE status = 'calling' AND pull_task_pk IS NOT NULL AND (execution_pk, worker_id) > (:execution_pk, :worker_id)
- ORDER BY execution_pk, worker_id LIMIT :places"""
+ WHERE status = 'calling' AND pull_task_pk IS NOT NULL AND (+execution_pk, +worker_id) > (:execution_pk, :worker_id)
+ ORDER BY +execution_pk, +worker_id LIMIT :places"""
 _FIRST_END = "SELECT min(lease_until) FROM workers WHERE status = 'calling' AND pull_task_pk IS NOT NULL"
 
 _WORKER = """

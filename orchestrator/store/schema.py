@@ -9,13 +9,8 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
@@ -28,13 +23,15 @@ from orchestrator.store.faults import sqlstate
 from orchestrator.store.postgresql_connections import plain_engine
 from orchestrator.store.transaction import Transaction
 
+NEWEST = "0001"
+"""The revision that this version of the program works with: that of the last script in `migrations`."""
+
 # A statement of ours waits no longer than 10 s for a lock, and must find the one before it gone by then.
 LOCK_PATIENCE_MS = 2_000
 LOCK_TRIES = 10
 PAUSE_SECS = 2.0
 _LOCK_NOT_AVAILABLE = "55P03"
 _SERVES = "SELECT 1 FROM served_revisions WHERE revision = :revision"
-MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class _LockedOut(DatabaseUnavailable):
@@ -62,28 +59,22 @@ def _upgrade(options: DatabaseOptions) -> None:
     with connected(options) as connection:
         if options.dialect is Dialect.POSTGRESQL:
             connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_PATIENCE_MS}ms'"))
-        found = MigrationContext.configure(connection).get_current_revision()
-        if found is not None and found not in _known():
-            _check_served(connection, found)
+        found = _revision(connection)
+        if found == NEWEST:
             return
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-        _note_served(connection)
+        # Alembic takes a tenth of a start, and most starts have nothing to migrate.
+        from orchestrator.store import migration_scripts  # noqa: PLC0415
+
+        if found is None or found in migration_scripts.known():
+            migration_scripts.run(connection)
+        else:
+            _check_served(connection, found)
 
 
 def current(options: DatabaseOptions) -> str | None:
     """The revision that the database is at; None for an empty one. Raises DatabaseUnavailable."""
     with connected(options) as connection:
-        return MigrationContext.configure(connection).get_current_revision()
-
-
-def newest() -> str:
-    """The revision that this version of the program works with."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    if revision is None:
-        raise DatabaseOutdated("this installation has no migrations")
-    return revision
+        return _revision(connection)
 
 
 def check(options: DatabaseOptions, *, whole: bool = False) -> None:
@@ -92,17 +83,19 @@ def check(options: DatabaseOptions, *, whole: bool = False) -> None:
     `whole`: the work takes every column there is, so a newer schema that serves this version will not do.
     """
     with connected(options) as connection:
-        found, wanted = MigrationContext.configure(connection).get_current_revision(), newest()
-        if found == wanted:
+        found = _revision(connection)
+        if found == NEWEST:
             return
-        if found is None or found in _known():
+        from orchestrator.store import migration_scripts  # noqa: PLC0415 - as in `_upgrade`
+
+        if found is None or found in migration_scripts.known():
             raise DatabaseOutdated(
-                f"the database is at revision {found or 'none'}, this version needs {wanted}: "
+                f"the database is at revision {found or 'none'}, this version needs {NEWEST}: "
                 "run `orchestrator db upgrade`"
             )
         if whole:
             raise DatabaseOutdated(
-                f"the database is at revision {found}, of a newer version, and this one ({wanted}) does not know all "
+                f"the database is at revision {found}, of a newer version, and this one ({NEWEST}) does not know all "
                 "that is in it: run the newer version"
             )
         _check_served(connection, found)
@@ -116,28 +109,18 @@ def serves(tx: Transaction, revision: str) -> bool:
 def _check_served(connection: Connection, found: str) -> None:
     """A revision that this version does not know is a newer one's, which says whom else it serves."""
     served = {revision for (revision,) in connection.execute(text("SELECT revision FROM served_revisions"))}
-    if newest() not in served:
+    if NEWEST not in served:
         raise DatabaseOutdated(
-            f"the database is at revision {found}, of a newer version, which no longer serves this one ({newest()}): "
+            f"the database is at revision {found}, of a newer version, which no longer serves this one ({NEWEST}): "
             "run the newer version"
         )
 
 
-def _note_served(connection: Connection) -> None:
-    head = ScriptDirectory.from_config(_config()).get_revision(newest())
-    connection.execute(text("DELETE FROM served_revisions"))
-    for revision in (newest(), *head.module.serves):
-        connection.execute(text("INSERT INTO served_revisions (revision) VALUES (:revision)"), {"revision": revision})
-
-
-def _known() -> set[str]:
-    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    return config
+def _revision(connection: Connection) -> str | None:
+    """What Alembic has noted; None in an empty database."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
 @contextmanager
@@ -164,7 +147,13 @@ def _sqlite_engine(options: DatabaseOptions) -> Engine:
 
     @event.listens_for(engine, "connect")
     def configure(raw: sqlite3.Connection, _record: object) -> None:
+        # By itself the driver commits each change of the schema alone: a start that is cut off would leave half of it.
+        raw.isolation_level = None
         raw.execute("PRAGMA synchronous = FULL")
         sqlite_upkeep.prepare_new_file(raw)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
 
     return engine

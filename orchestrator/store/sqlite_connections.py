@@ -42,7 +42,8 @@ def _sqlite_pragmas(query_only: bool) -> list[str]:
         "synchronous = FULL",
         f"busy_timeout = {sqlite_upkeep.BUSY_TIMEOUT_MS}",
         "foreign_keys = ON",
-        "cache_size = -65536",
+        # In KiB, for each of the three connections. The system's cache is behind it: four times as much gained nothing.
+        "cache_size = -16384",
         "temp_store = MEMORY",
     ]
     if query_only:

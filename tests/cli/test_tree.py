@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from orchestrator import __version__
+from orchestrator.cli.groups import COMMANDS, LateCommand, RootGroup
 from tests.cli.support import Invoke
 
 VERBS = """
@@ -55,9 +56,22 @@ def test_misuse_is_exit_code_2(arguments: list[str], invoke: Invoke) -> None:
     assert not result.stdout
 
 
-def test_talking_to_a_server_does_not_load_one() -> None:
-    heavy = ("fastapi", "sqlalchemy", "uvicorn", "aiohttp", "orchestrator.runtime")
-    code = f"import sys, orchestrator.cli; print([name for name in {heavy} if name in sys.modules])"
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_each_says_itself(name: str) -> None:
+    late = RootGroup(name="orchestrator").commands[name]
+    assert isinstance(late, LateCommand)
+    assert late.help == late.real.help.split("\n\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("orchestrator.cli", ("httpx", "pydantic", "rich")),
+        ("orchestrator.cli.apps", ("fastapi", "sqlalchemy", "uvicorn", "aiohttp", "orchestrator.runtime")),
+    ],
+)
+def test_no_verb_waits_for_what_others_need(module: str, heavy: tuple[str, ...]) -> None:
+    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -168,7 +168,7 @@ async def test_what_a_newer_version_has_added_is_not_left_behind(
     """Its schema serves this version; but a copy by this one would have nothing in the columns that are new."""
     async with left_behind(database_url):
         become_newer(
-            DatabaseOptions({"source": database_url, "target": target_url}[newer]), serves=["9999", schema.newest()]
+            DatabaseOptions({"source": database_url, "target": target_url}[newer]), serves=["9999", schema.NEWEST]
         )
         with pytest.raises(
             DatabaseOutdated, match=rf"^the {newer}, .*9999, of a newer version, .* run the newer version$"

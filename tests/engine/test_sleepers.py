@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from orchestrator.service import pull_timers, timers
 from orchestrator.store.clock import from_micros, to_micros
 from orchestrator.store.dialect import Dialect
 from orchestrator.store.transaction import Transaction
@@ -92,7 +93,8 @@ async def test_no_statement_of_a_node_walks_over_the_sleepers(
     crowded: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = crowded.world
-    loops = [count_ticks(monkeypatch, loop) for loop in (world.node.dispatcher, world.node.timekeeper)]
+    node = world.node
+    loops = [count_ticks(monkeypatch, loop) for loop in (node.dispatcher, node.timekeeper, node.lookout)]
     statements = record_statements(monkeypatch)
     execution = await crowded.start({"updated_worker_state": {"n": 1}}, {"is_done": True})
     await eventually(lambda: has_been_called(crowded, execution, times=2), "the second call")
@@ -113,9 +115,26 @@ async def test_no_statement_of_a_node_walks_over_the_sleepers(
         await world.database.write(lambda tx: tx.run("ANALYZE"))
 
 
+async def test_a_boot_does_not_walk_over_the_sleepers(crowded: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A walk in the order of a key is a SEARCH to SQLite's eye: what finds the few has an index of its own."""
+    world = crowded.world
+    statements = record_statements(monkeypatch)
+    await world.database.write(timers.void_claims, world.node.definitions)
+    await world.database.write(pull_timers.begin_anew, world.node.definitions)
+    monkeypatch.undo()
+    calling = re.compile(r"\s*SELECT execution_pk, worker_id, token FROM workers\s+WHERE status = 'calling'")
+    plans = {sql: await plan_of(world, sql, statements[sql]) for sql in statements if calling.match(sql)}
+    assert len(plans) >= 2
+    for sql, plan in plans.items():
+        assert re.search("workers_(pull_)?calling", plan), f"{sql}\n{plan}"
+
+
 async def test_an_idle_node_looks_once_in_a_poll_interval(crowded: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = asyncio.get_running_loop().time
-    ticks = count_ticks(monkeypatch, crowded.world.node.dispatcher)
+    ticks = count_ticks(monkeypatch, crowded.world.node.lookout)
+    node = crowded.world.node
+    idle = node.dispatcher, node.deliverer, node.timekeeper, node.publisher, node.event_deliverer
+    others = [count_ticks(monkeypatch, loop) for loop in idle]
     began = clock()
 
     async def ticked_often() -> bool:
@@ -125,6 +144,7 @@ async def test_an_idle_node_looks_once_in_a_poll_interval(crowded: Scripted, mon
 
     # Seven ticks end six whole intervals; a busy machine only makes them longer.
     assert clock() - began >= 6 * POLL_SECS / 2, "it looks more than twice in an interval"
+    assert sum(other.count for other in others) <= len(others), "loops that have nothing to do look by themselves"
 
 
 async def test_the_one_that_is_due_is_called(crowded: Scripted) -> None:

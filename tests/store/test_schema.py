@@ -10,7 +10,7 @@ from sqlalchemy import inspect, text
 from sqlmodel import SQLModel
 
 from orchestrator.domain.errors import DatabaseOutdated, DatabaseUnavailable
-from orchestrator.store import schema, tables, tables_records
+from orchestrator.store import migration_scripts, schema, tables, tables_records
 from orchestrator.store.database import Database, DatabaseOptions
 
 
@@ -27,12 +27,32 @@ def test_the_migrations_and_the_models_agree(database_url: str) -> None:
         }
 
 
+def test_the_newest_revision_is_that_of_the_last_script() -> None:
+    assert migration_scripts.head() == schema.NEWEST
+
+
 def test_upgrading_again_changes_nothing(database_url: str) -> None:
     options = DatabaseOptions(database_url)
     assert schema.current(options) is None
     schema.upgrade(options)
     schema.upgrade(options)
-    assert schema.current(options) == schema.newest()
+    assert schema.current(options) == schema.NEWEST
+
+
+def test_an_upgrade_that_is_cut_off_leaves_nothing(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = DatabaseOptions(database_url)
+
+    def cut_off(_connection: object) -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(migration_scripts, "_note_served", cut_off)
+        with pytest.raises(InterruptedError):
+            schema.upgrade(options)
+    with schema.connected(options) as connection:
+        assert inspect(connection).get_table_names() == []
+    schema.upgrade(options)
+    schema.check(options)
 
 
 def become_newer(options: DatabaseOptions, *, serves: list[str]) -> None:
@@ -54,7 +74,7 @@ def become_newest(options: DatabaseOptions) -> None:
 def test_a_newer_schema_that_serves_this_version_is_worked_on_and_left_as_it_is(database_url: str) -> None:
     options = DatabaseOptions(database_url)
     schema.upgrade(options)
-    become_newer(options, serves=["9999", schema.newest()])
+    become_newer(options, serves=["9999", schema.NEWEST])
     schema.check(options)
     schema.upgrade(options)
     assert schema.current(options) == "9999"
@@ -74,11 +94,11 @@ async def test_a_running_program_sees_whether_the_schema_still_serves_it(databas
     schema.upgrade(options)
     database = Database(options)
     try:
-        assert await database.read(schema.serves, schema.newest())
-        become_newer(options, serves=["9999", schema.newest()])
-        assert await database.read(schema.serves, schema.newest())
+        assert await database.read(schema.serves, schema.NEWEST)
+        become_newer(options, serves=["9999", schema.NEWEST])
+        assert await database.read(schema.serves, schema.NEWEST)
         become_newest(options)
-        assert not await database.read(schema.serves, schema.newest())
+        assert not await database.read(schema.serves, schema.NEWEST)
     finally:
         await database.close()
 
@@ -91,10 +111,16 @@ def test_an_empty_database_is_told_what_to_do(database_url: str) -> None:
 HOLD = "LOCK TABLE served_revisions IN ACCESS EXCLUSIVE MODE"
 
 
+def there_is_something_to_migrate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The upgrade is done, though it will find nothing new: only a schema at the newest revision is left alone."""
+    monkeypatch.setattr(schema, "NEWEST", "the one after")
+
+
 def test_an_upgrade_gives_way_and_says_so(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     options = DatabaseOptions(postgres_url)
     schema.upgrade(options)
     pauses: list[float] = []
+    there_is_something_to_migrate(monkeypatch)
     monkeypatch.setattr(schema, "LOCK_PATIENCE_MS", 20)
     monkeypatch.setattr(time, "sleep", pauses.append)
     with psycopg.connect(postgres_url) as other:
@@ -107,12 +133,19 @@ def test_an_upgrade_gives_way_and_says_so(postgres_url: str, monkeypatch: pytest
 def test_an_upgrade_gets_its_lock_at_last(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     options = DatabaseOptions(postgres_url)
     schema.upgrade(options)
+    waited: list[float] = []
+
+    def give_way(secs: float) -> None:
+        waited.append(secs)
+        other.rollback()
+
+    there_is_something_to_migrate(monkeypatch)
     monkeypatch.setattr(schema, "LOCK_PATIENCE_MS", 20)
     with psycopg.connect(postgres_url) as other:
         other.execute(HOLD)
-        monkeypatch.setattr(time, "sleep", lambda _secs: other.rollback())
+        monkeypatch.setattr(time, "sleep", give_way)
         schema.upgrade(options)
-    assert schema.current(options) == schema.newest()
+    assert waited == [schema.PAUSE_SECS]
 
 
 # What a renewed claim changes; PostgreSQL then writes a row beside the old one, and touches no index.
