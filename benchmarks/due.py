@@ -4,7 +4,8 @@
 
 The app asks each worker to come again after half to one and a half times a pause, at random, and keeps how late it
 came. First the pause is so short that all workers are overdue: what comes then is the greatest load. Then the pause is
-made as long as brings half of it, and four fifths.
+made as long as brings half of it, and four fifths. Even the shortest is long enough to part the workers of an
+execution from each other: those that are due together share their execution's row, and more of them can be called.
 """
 
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ from benchmarks.stores import Stores
 from benchmarks.workload import WORKERS, Load, state_of
 
 SHARES = (0.5, 0.8)
-OVERLOAD_PAUSE_SECS = 0.05
+OVERLOAD_PAUSE_SECS = 1.0
 CYCLES_TO_SPREAD = 3
 METHOD = """\
 {workers} workers that answer with `delay_next_request_in_secs`, drawn from half to one and a half times a mean. The
@@ -68,7 +69,7 @@ def _run(stage: Stage, sizes: Sizes) -> tuple[float, list[Lateness]]:
         install(server, stage.sink)
         stage.sink.pace(OVERLOAD_PAUSE_SECS)
         launch(server, (order(number_, state) for number_ in range(sizes.executions)))
-        stage.sink.wait_for_calls(2 * workers)
+        stage.sink.wait_for_calls((1 + CYCLES_TO_SPREAD) * workers)
         greatest = stage.sink.rate(sizes.secs)
         return greatest, [_at(stage, workers, greatest * share, sizes.secs) for share in SHARES]
 

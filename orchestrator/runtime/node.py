@@ -177,8 +177,8 @@ class Node:
         }
 
     def _wake_loops(self) -> None:
-        loops = self.dispatcher, self.pollers, self.deliverer, self.timekeeper, self.scheduler
-        for loop in (*loops, self.publisher, self.event_deliverer):
+        # Mostly there is something to be called. Woken all at once, the others would be in the way of that.
+        for loop in (self.dispatcher, self.pollers, self.lookout):
             loop.wake()
 
     def _freed(self) -> None:

@@ -117,7 +117,7 @@ def _begin(tx: Transaction, definitions: Definitions, reports: Sequence[Report],
     held = hold(tx, definitions, {pk for pk, _ in about}, about=about)
     mutating = {report.claim.app.pk for report in reports if _mutates(report)}
     apps = AppEffects.read(tx, {report.claim.app.pk for report in reports}, mutating)
-    now = tx.locked_at()
+    now = tx.read_at()
     record = StepRecord(terms.node, now, terms.limits.message_shown_chars)
     return _Work(tx, terms, now, held, apps, record, EarlyCallbacks(now))
 

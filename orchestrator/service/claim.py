@@ -95,15 +95,18 @@ class Claimed:
 
 def next_claims(tx: Transaction, definitions: Definitions, terms: LeaseTerms, places: Places) -> Claimed:
     """Claim due workers, as many as there are places."""
-    now = tx.now()
     due_apps = apps.due(tx)
+    now = tx.read_at()
     shares = _shares(due_apps, now, places)
     candidates = apps.waiting(tx, shares, to_micros(now)) if shares else []
     about = {(pk, worker_id) for pk, worker_id, _ in candidates}
     held = hold(tx, definitions, {pk for pk, _ in about}, skip_locked=True, about=about)
     claims = _claim(tx, held, candidates, terms, now)
+    if len(claims) >= places.free:
+        # The end of any call wakes the dispatcher.
+        return Claimed(claims, None)
     is_passed_over = any(pk not in held for pk, _, _ in candidates)
-    return Claimed(claims, _next_look(due_apps, claims, now, places, is_passed_over))
+    return Claimed(claims, _next_look(apps.due(tx) if claims else due_apps, claims, now, is_passed_over))
 
 
 def renew(claim: Claim, worker: Worker, workers: str, app: apps.AppFacts, worker_state: str) -> Claim:
@@ -254,15 +257,8 @@ def _results(tx: Transaction, held: Held, worker_id: int) -> str:
 
 
 def _next_look(
-    due_apps: Sequence[apps.DueApp],
-    claims: Sequence[Claim],
-    now: datetime,
-    places: Places,
-    is_passed_over: bool,
+    due_apps: Sequence[apps.DueApp], claims: Sequence[Claim], now: datetime, is_passed_over: bool
 ) -> timedelta | None:
-    if len(claims) >= places.free:
-        # The end of any call wakes the dispatcher.
-        return None
     waits = [PASSED_OVER_LOOK] if is_passed_over else []
     taken = {claim.app.pk for claim in claims}
     for app in due_apps:
@@ -270,8 +266,8 @@ def _next_look(
             continue
         due_in = timedelta(microseconds=app.first_due_at - to_micros(now))
         rate_wait = allowances.rate_wait(app.standing, now)
-        if app.pk in taken:
-            waits.append(timedelta())
-        elif due_in > timedelta() or rate_wait:
+        if due_in > timedelta() or rate_wait:
             waits.append(max(due_in, rate_wait))
+        elif app.pk in taken and _room(app, now) > 0:
+            waits.append(timedelta())
     return min(waits, default=None)

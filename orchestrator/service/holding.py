@@ -6,7 +6,7 @@ its workers' rows, so those are not locked one by one.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from orchestrator.domain.execution import Execution
 from orchestrator.domain.states import ENDED_EXECUTION, ExecutionStatus
 from orchestrator.domain.worker import Worker
 from orchestrator.service.definitions import Definitions, TaskDefinition
-from orchestrator.service.worker_rows import Bystander, from_row, to_row
+from orchestrator.service.worker_rows import Bystander, from_row, only_goes_on, to_renewal, to_row
 from orchestrator.store import events
 from orchestrator.store import executions as statements
 from orchestrator.store.clock import from_micros, maybe_instant, maybe_micros
@@ -46,6 +46,8 @@ class Held:
     row: dict[str, Any]
     guards: dict[int, tuple[int, str]]
     """The token and status of each worker as they were read."""
+    rows: dict[int, Sequence[Any]] = field(default_factory=dict)
+    """Of the workers that are likely to change: what was read."""
 
     @property
     def is_open(self) -> bool:
@@ -70,7 +72,8 @@ def hold(
     `about`: the workers that are likely to change, as (execution, worker id); None where that may be all of them. It
     is but a hint, which saves reading the others to the end.
     """
-    rows = statements.lock(tx, set(pks), skip_locked=skip_locked)
+    wanted = set(pks)
+    rows = statements.lock(tx, wanted, skip_locked=skip_locked) if wanted else []
     if not rows:
         return {}
     known = definitions.read(tx, {row[6] for row in rows})
@@ -80,6 +83,8 @@ def hold(
         is_likely = about is None or key in about
         held[pk].execution.workers[worker_id] = from_row(row) if is_likely else Bystander(row)
         held[pk].guards[worker_id] = (row[4], row[2])
+        if is_likely:
+            held[pk].rows[worker_id] = row
     return held
 
 
@@ -124,6 +129,7 @@ def save(tx: Transaction, held: Iterable[Held], now: datetime) -> None:
     changed: list[dict[str, Any]] = []
     ended: list[dict[str, Any]] = []
     updates: list[dict[str, Any]] = []
+    renewals: list[dict[str, Any]] = []
     inserts: list[dict[str, Any]] = []
     for one in held:
         if one.execution.status is ExecutionStatus.RUNNING and one.started_at is None:
@@ -138,13 +144,16 @@ def save(tx: Transaction, held: Iterable[Held], now: datetime) -> None:
             one.row = row
         for worker_id in sorted(one.execution.touched):
             worker = one.execution.workers[worker_id]
-            was = one.guards.get(worker_id)
-            (inserts if was is None else updates).append(_worker_row(one, worker, was))
+            was, read = one.guards.get(worker_id), one.rows.pop(worker_id, None)
+            if was is not None and read is not None and only_goes_on(worker, read):
+                renewals.append(to_renewal(one.pk, worker, was))
+            else:
+                (inserts if was is None else updates).append(_worker_row(one, worker, was))
             one.guards[worker_id] = (worker.token, worker.status.value)
         one.execution.touched.clear()
     if statements.update(tx, changed) != len(changed):
         raise GuardMissed("an execution's row was not as it had been read under its lock")
-    if statements.update_workers(tx, updates) != len(updates):
+    if statements.update_workers(tx, updates) + statements.renew_workers(tx, renewals) != len(updates) + len(renewals):
         raise GuardMissed("a worker's row was not as it had been read under its execution's lock")
     statements.insert_workers(tx, inserts)
     if events.publish(tx, ended) != len(ended):

@@ -5,7 +5,7 @@ from typing import Any
 
 from orchestrator.domain.states import WorkerStatus
 from orchestrator.domain.worker import Lease, Worker
-from orchestrator.store.clock import from_micros, maybe_instant, maybe_micros
+from orchestrator.store.clock import from_micros, maybe_instant, maybe_micros, to_micros
 
 # Read for every worker of an execution, at every step of one: calling the Enum takes a function in Python.
 _STATUSES: Mapping[str, WorkerStatus] = {status.value: status for status in WorkerStatus}
@@ -84,6 +84,43 @@ def to_row(execution_pk: int, worker: Worker) -> dict[str, Any]:
         "claimed_at": maybe_micros(lease.since) if lease else None,
         "lease_until": maybe_micros(lease.until) if lease else None,
         "started_at": maybe_micros(lease.started) if lease else None,
+    }
+
+
+def only_goes_on(worker: Worker, row: Sequence[Any]) -> bool:
+    """Whether the worker, which `row` was read of, is claimed as before, and no more than `to_renewal` tells is new."""
+    lease = worker.lease
+    if lease is None or lease.started is not None or worker.due_at is not None or row[20] is not None:
+        return False
+    return (
+        worker.status.value,
+        worker.finished,
+        worker.waits,
+        worker.passed_over,
+        worker.awaited,
+        worker.resumes,
+        worker.called_back,
+        worker.has_early_callback,
+        worker.undelivered,
+        worker.refused,
+        lease.node,
+    ) == (row[2], *row[8:18])
+
+
+def to_renewal(execution_pk: int, worker: Worker, was: tuple[int, str]) -> dict[str, Any]:
+    """The row of a worker that only goes on. `was`: its token and status as they were read."""
+    assert worker.lease is not None
+    return {
+        "execution_pk": execution_pk,
+        "worker_id": worker.worker_id,
+        "step": worker.step,
+        "token": worker.token,
+        "retry_count": worker.retry_count,
+        "idle_steps": worker.idle_steps,
+        "claimed_at": to_micros(worker.lease.since),
+        "lease_until": to_micros(worker.lease.until),
+        "was_token": was[0],
+        "was_status": was[1],
     }
 
 

@@ -98,8 +98,8 @@ class AppFacts:
 
 
 def due(tx: Transaction) -> list[DueApp]:
-    """Every active app with the time of its first due worker; unlocked, so a heuristic."""
-    return [DueApp(AppStanding(*row[:7]), row[7]) for row in tx.rows(_DUE)]
+    """Every active app with the time of its first due worker; unlocked, so a heuristic. `tx.read_at` tells when."""
+    return [DueApp(AppStanding(*row[:7]), row[7]) for row in tx.rows_timed(_DUE)]
 
 
 def waiting(tx: Transaction, places: Mapping[int, int], now: int) -> list[tuple[int, int, int]]:

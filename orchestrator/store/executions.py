@@ -40,6 +40,16 @@ UPDATE workers
  WHERE workers.execution_pk = r.execution_pk AND workers.worker_id = r.worker_id
    AND workers.token = r.was_token AND workers.status = r.was_status"""
 
+# Of a worker that goes on, everything else stays: to write it again would take twice as long.
+_RENEW_WORKER = """
+UPDATE workers
+   SET step = r.step, token = r.token, retry_count = r.retry_count, idle_steps = r.idle_steps,
+       claimed_at = r.claimed_at, lease_until = r.lease_until
+  FROM :rows AS r (execution_pk bigint, worker_id int, step int, token int, retry_count int, idle_steps int,
+                   claimed_at bigint, lease_until bigint, was_token int, was_status text)
+ WHERE workers.execution_pk = r.execution_pk AND workers.worker_id = r.worker_id
+   AND workers.token = r.was_token AND workers.status = r.was_status"""
+
 _INSERT_WORKER = """
 INSERT INTO workers (execution_pk, worker_id, app_pk, pull_task_pk, status, step, token, retry_count, idle_steps,
                      due_at, finished, waits, passed_over, awaited, resumes, called_back, early_callback,
@@ -68,6 +78,11 @@ UPDATE worker_states
   FROM :rows AS r (execution_pk bigint, worker_id int, state text, message text, progress text, subtext text)
  WHERE worker_states.execution_pk = r.execution_pk AND worker_states.worker_id = r.worker_id"""
 
+_SET_STATE = """
+UPDATE worker_states SET state = r.state
+  FROM :rows AS r (execution_pk bigint, worker_id int, state text)
+ WHERE worker_states.execution_pk = r.execution_pk AND worker_states.worker_id = r.worker_id"""
+
 _FORGET_MESSAGES = """
 UPDATE worker_states SET message = NULL WHERE execution_pk = :pk AND worker_id IN :worker_ids"""
 
@@ -89,8 +104,12 @@ SELECT w.worker_id, w.status, s.state, s.output FROM workers w
 
 
 def lock(tx: Transaction, pks: Iterable[int], *, skip_locked: bool = False) -> list[Sequence[Any]]:
-    """Lock the executions in the order of their keys and read them; `skip_locked` leaves out those held elsewhere."""
-    return tx.rows_locked(_LOCK + (" SKIP LOCKED" if skip_locked else ""), pks=sorted(pks))
+    """Lock the executions in the order of their keys and read them; `skip_locked` leaves out those held elsewhere.
+
+    `tx.read_at` tells since when they are held.
+    """
+    read = tx.rows_at_once if tx.dialect is Dialect.SQLITE else tx.rows_timed
+    return read(_LOCK + (" SKIP LOCKED" if skip_locked else ""), pks=sorted(pks))
 
 
 def workers(tx: Transaction, pks: Iterable[int]) -> list[Sequence[Any]]:
@@ -104,6 +123,11 @@ def update(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
 
 def update_workers(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
     return tx.run_all(_UPDATE_WORKER, rows)
+
+
+def renew_workers(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
+    """As `update_workers`, of those of whom only the numbers and the times of the claim have changed."""
+    return tx.run_all(_RENEW_WORKER, rows)
 
 
 def insert_workers(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
@@ -130,7 +154,9 @@ def tell(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
 
 def tell_soon(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
     """As `tell`, put off."""
-    tx.put_off(_TELL, rows)
+    more = ("message", "progress", "subtext")
+    tells_more = any(row["state"] is None or any(row[name] is not None for name in more) for row in rows)
+    tx.put_off(_TELL if tells_more else _SET_STATE, rows)
 
 
 def forget_messages(tx: Transaction, pk: int, worker_ids: Iterable[int]) -> None:

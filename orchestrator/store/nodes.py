@@ -16,9 +16,11 @@ ON CONFLICT (id) DO UPDATE SET state = excluded.state, heartbeat_at = excluded.h
 _LEAVE = "UPDATE nodes SET state = 'stopped', heartbeat_at = :now WHERE id = :id"
 _FORGET = "DELETE FROM nodes WHERE heartbeat_at < :before"
 _OTHERS = "SELECT count(*) FROM nodes WHERE id <> :id AND state <> 'stopped' AND heartbeat_at >= :since"
+# A claim is a sign of life too. A node that was held up makes one before its next beat, and has its time for the call.
 _CLAIMS_OF_LOST = """
 SELECT w.execution_pk, w.worker_id, w.token FROM workers w JOIN nodes n ON n.id = w.node
- WHERE w.status = 'calling' AND w.pull_task_pk IS NULL AND n.heartbeat_at < :before LIMIT :places"""
+ WHERE w.status = 'calling' AND w.pull_task_pk IS NULL AND n.heartbeat_at < :before AND w.claimed_at < :before
+ LIMIT :places"""
 _LISTED = """
 SELECT n.id, n.name, n.role, n.version, n.url, n.state, n.started_at, n.heartbeat_at,
        (SELECT count(*) FROM workers w WHERE w.status = 'calling' AND w.pull_task_pk IS NULL AND w.node = n.id)

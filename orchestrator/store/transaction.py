@@ -21,7 +21,7 @@ _DATABASE_NOW = f"SELECT {_INSTANT}"
 
 @lru_cache(maxsize=16)
 def _with_now(sql: str) -> str:
-    return f"WITH locked AS MATERIALIZED ({sql}) SELECT locked.*, {_INSTANT} FROM locked"  # noqa: S608 - no value is in it
+    return f"WITH read AS MATERIALIZED ({sql}) SELECT read.*, {_INSTANT} FROM read"  # noqa: S608 - no value is in it
 
 
 class Transaction:
@@ -31,7 +31,7 @@ class Transaction:
         self._connection = connection
         self._cursor = connection.connection.cursor()
         self._clock = clock
-        self._locked_at: datetime | None = None
+        self._read_at: datetime | None = None
         self._put_off: list[tuple[str, Sequence[Mapping[str, Any]]]] = []
         self.dialect = dialect
 
@@ -65,20 +65,20 @@ class Transaction:
         self._cursor.execute(_DATABASE_NOW)
         return from_micros(self._cursor.fetchone()[0])  # type: ignore[index]
 
-    def locked_at(self) -> datetime:
-        """When `rows_locked` last took its locks, which spares asking for the present instant; else that."""
-        if self._locked_at is None or self._clock is not None:
+    def read_at(self) -> datetime:
+        """When `rows_timed` last read rows, which spares asking for the present instant; else that."""
+        if self._read_at is None or self._clock is not None:
             return self.now()
-        return self._locked_at
+        return self._read_at
 
-    def rows_locked(self, sql: str, **parameters: Any) -> list[Sequence[Any]]:
-        """As `rows_at_once`, of a statement that locks what it reads, but in its order."""
+    def rows_timed(self, sql: str, **parameters: Any) -> list[Sequence[Any]]:
+        """As `rows`; `read_at` then tells when that was, and where they are locked, since when."""
         if self.dialect is Dialect.SQLITE:
-            return self.rows_at_once(sql, **parameters)
+            return list(self.rows(sql, **parameters))
         rows = self.rows(_with_now(sql), **parameters)
         if rows:
-            # The clock was asked for each row after its lock: with the last one, all of them were held.
-            self._locked_at = from_micros(rows[-1][-1])
+            # The clock was asked for each row once it was locked: with the last one, all of them were.
+            self._read_at = from_micros(rows[-1][-1])
         return [row[:-1] for row in rows]
 
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:

@@ -52,6 +52,21 @@ async def test_the_claims_of_a_silent_node_are_taken_over_long_before_their_leas
         assert (await world.workers(pulled))[0]["status"] == "calling"
 
 
+async def test_a_claim_is_a_sign_of_life_of_a_node_that_was_held_up(database_url: str) -> None:
+    """It claims before it beats again; taken over at once, its call would be made twice."""
+    async with running_world(database_url, done, start=False, virtual_time=True) as world:
+        await world.install()
+        definitions, hand = world.node.definitions, ByHand(world, name=facts_of("slow").id)
+        await world.database.write(nodes.beat, facts_of("slow"), NodeStatus.LIVE, TIMEOUT)
+        world.advance(2 * TIMEOUT)
+        await world.launch(wakes=None)
+        await hand.claims()
+
+        assert (await world.database.write(nodes.lose_silent, definitions, TIMEOUT)).claims == 0
+        world.advance(TIMEOUT + timedelta(microseconds=1))
+        assert (await world.database.write(nodes.lose_silent, definitions, TIMEOUT)).claims == 1
+
+
 async def test_what_a_silent_node_held_is_told_to_those_who_may_take_it(database_url: str) -> None:
     async with running_world(database_url, done, start=False, virtual_time=True) as world:
         await world.install()
