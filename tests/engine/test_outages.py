@@ -187,7 +187,11 @@ async def test_what_is_no_fault_of_the_answer_fails_no_worker(
 
         async def refusing(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             nonlocal refusals
-            if work in (apply, apply_and_claim) and refusals and any(isinstance(one.meaning, ReadyAnswer) for one in args[1]):
+            if (
+                work in (apply, apply_and_claim)
+                and refusals
+                and any(isinstance(one.meaning, ReadyAnswer) for one in args[1])
+            ):
                 refusals -= 1
                 raise psycopg.errors.InsufficientPrivilege("permission denied for table calls, says the test")
             return await write(work, *args, **kwargs)
