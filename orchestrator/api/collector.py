@@ -66,7 +66,7 @@ async def collect(
     batch = await _apart(body, collector.read_batch)
     if batch.workspace_id != signer:
         raise Unauthenticated(_UNSIGNED)
-    is_new = await context.database.write(collector.take_in, batch, idempotency_key or context.new_id())
+    is_new = await context.take_in(batch, idempotency_key or context.new_id())
     return json_answer({"received": len(batch.items) if is_new else 0, "duplicate": not is_new})
 
 

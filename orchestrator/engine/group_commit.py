@@ -22,10 +22,12 @@ class GroupCommit(Generic[T, R]):
         self,
         commit: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
         rescue: Callable[[T, Exception], Awaitable[R]],
+        largest: int = LARGEST,
     ) -> None:
-        """`rescue` decides what becomes of an item that failed alone; it may raise."""
+        """`rescue` decides what becomes of an item that failed alone; it may raise. `largest`: items of a commit."""
         self._commit = commit
         self._rescue = rescue
+        self._largest = largest
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._worker: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("group_commit")
@@ -60,7 +62,7 @@ class GroupCommit(Generic[T, R]):
 
     async def _drain(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting[:LARGEST], self._waiting[LARGEST:]
+            batch, self._waiting = self._waiting[: self._largest], self._waiting[self._largest :]
             await self._commit_batch(batch)
 
     async def _commit_batch(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:

@@ -11,6 +11,7 @@ import structlog
 from orchestrator import __version__
 from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.engine.announcer import Announcer
+from orchestrator.engine.collecting import Collecting
 from orchestrator.engine.deliverer import Deliverer
 from orchestrator.engine.dispatcher import Dispatcher, Outlets
 from orchestrator.engine.event_deliverer import EventDeliverer
@@ -66,14 +67,7 @@ class Node:
             node_options.dispatcher_options(settings, self.identity, seldom),
             node_options.request_options(settings, addresses, vault),
         )
-        self.deliverer = Deliverer(
-            database,
-            self.definitions,
-            vault,
-            self._collector_caller,
-            node_options.deliverer_options(settings, self.identity, addresses, seldom),
-            delivered=self._delivered,
-        )
+        self.deliverer = self._deliverer(vault, addresses, seldom)
         self.event_deliverer = EventDeliverer(
             database,
             self.definitions,
@@ -161,6 +155,19 @@ class Node:
                 await do()
         except (TimeoutError, DatabaseUnavailable) as error:
             self._log.warning("did not finish on the way down", what=do.__name__, error=repr(error))
+
+    def _deliverer(self, vault: Vault, addresses: Addresses, poll: timedelta) -> Deliverer | Collecting:
+        if addresses.is_collector_own:
+            options = node_options.collecting_options(self._settings, poll)
+            return Collecting(self._database, self.definitions, options, self._made_due, self._freed)
+        return Deliverer(
+            self._database,
+            self.definitions,
+            vault,
+            self._collector_caller,
+            node_options.deliverer_options(self._settings, self.identity, addresses, poll),
+            delivered=self._delivered,
+        )
 
     def _engine_loops(self) -> tuple[Loop, ...]:
         worked = self.dispatcher, self.deliverer, self.timekeeper, self.scheduler, self.pruner

@@ -11,6 +11,7 @@ from orchestrator.domain.retry import RetryPolicy
 from orchestrator.domain.states import ExecutionStatus
 from orchestrator.engine.amqp import AmqpSender
 from orchestrator.engine.caller import Caller, CallerOptions, open_caller, open_dialer
+from orchestrator.engine.collecting import CollectingOptions
 from orchestrator.engine.deliverer import DelivererOptions
 from orchestrator.engine.dispatcher import DispatcherOptions
 from orchestrator.engine.event_deliverer import EventDelivererOptions, EventSenders
@@ -29,10 +30,14 @@ USER_AGENT = f"orchestrator/{__version__}"
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """What apps are told: where the API is, and where the collector is (without `/data`)."""
+    """What apps are told: where the API is, and where the collector is (without `/data`).
+
+    `is_collector_own`: it is the built-in one, so that nothing needs to be sent.
+    """
 
     api_endpoint: str
     collector_endpoint: str
+    is_collector_own: bool = False
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -145,6 +150,10 @@ def request_options(settings: Settings, addresses: Addresses, vault: Vault) -> R
         clock=time.time,
         callbacks=CallbackSigner(vault),
     )
+
+
+def collecting_options(settings: Settings, poll: timedelta) -> CollectingOptions:
+    return CollectingOptions(settings.engine.import_concurrency, retry_of(settings), poll)
 
 
 def deliverer_options(settings: Settings, identity: str, addresses: Addresses, poll: timedelta) -> DelivererOptions:

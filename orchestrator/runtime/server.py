@@ -17,6 +17,7 @@ import uvicorn
 from orchestrator import __version__
 from orchestrator.api.app import create_api, create_health_api
 from orchestrator.api.context import ApiContext
+from orchestrator.engine.intake import Intake
 from orchestrator.runtime.admin_token import ensure_admin_token
 from orchestrator.runtime.data_directory import database_options, make_directory, master_key, sole_use
 from orchestrator.runtime.identifiers import new_id
@@ -76,7 +77,8 @@ async def _serve(settings: Settings, options: DatabaseOptions, listener: socket.
         await ensure_admin_token(settings, database)
         await _warn_of_lax_durability(database)
         url = settings.server.url(listener.getsockname()[1])
-        addresses = Addresses(url, settings.collector.endpoint or f"{url}/collector")
+        collector = settings.collector.endpoint
+        addresses = Addresses(url, collector or f"{url}/collector", is_collector_own=collector is None)
         node = Node(settings, database, vault, addresses)
         return await _run(settings, database, vault, node, url, listener)
     finally:
@@ -91,8 +93,9 @@ async def _run(
     async def is_ready() -> bool:
         return not draining.begun and await database.read(schema.serves, revision)
 
+    share = Share(database)
     context = ApiContext(
-        database=Share(database),
+        database=share,
         definitions=node.definitions,
         vault=vault,
         limits=limits_of(settings),
@@ -103,6 +106,7 @@ async def _run(
         announce=node.announcer.announce,
         poll=node.pollers.poll,
         give_back=node.pollers.give_back,
+        take_in=Intake(share).take_in,
         is_ready=is_ready,
         node=node.identity,
         node_timeout=timedelta(seconds=settings.engine.node_timeout_secs),

@@ -59,16 +59,28 @@ def read_batch(body: bytes) -> Batch:
         raise Invalid("write a list of items", field="$.items")
     if len(items) > MOST_ITEMS:
         raise Invalid(f"a batch may have {MOST_ITEMS:,} items, not {len(items):,}", field="$.items")
-    return Batch(workspace_id, [_item(item, position) for position, item in enumerate(items)])
+    return Batch(workspace_id, read_items(items))
 
 
-def take_in(tx: Transaction, batch: Batch, key: str) -> bool:
-    """Keep the items; False, and nothing is kept, if a batch with this key has come before."""
+def read_items(items: Sequence[strict_json.JsonValue]) -> list[tuple[str, str]]:
+    """The items as (kind, JSON text). Raises Invalid for what is not an item."""
+    return [_item(item, position) for position, item in enumerate(items)]
+
+
+def take_in(tx: Transaction, arrived: Sequence[tuple[Batch, str]]) -> list[bool]:
+    """Keep the items of batches that came with these keys; False for one that has come before: it is dropped."""
     now = to_micros(tx.now())
-    if not collected.see_batch(tx, batch.workspace_id, key, len(batch.items), now):
-        return False
-    collected.put(tx, batch.workspace_id, key, batch.items, now)
-    return True
+    are_new = [collected.see_batch(tx, one.workspace_id, key, len(one.items), now) for one, key in arrived]
+    collected.put(
+        tx,
+        [
+            {"workspace_id": batch.workspace_id, "batch_key": key, "kind": kind, "item": item, "received_at": now}
+            for (batch, key), is_new in zip(arrived, are_new, strict=True)
+            if is_new
+            for kind, item in batch.items
+        ],
+    )
+    return are_new
 
 
 def listed(tx: Transaction, workspace_id: str, kind: str | None, page: Page) -> Slice[CollectedView]:
@@ -86,4 +98,4 @@ def _item(item: strict_json.JsonValue, position: int) -> tuple[str, str]:
     kind = item.get("kind") if isinstance(item, dict) else None
     if not isinstance(kind, str):
         raise Invalid("an item is a JSON object with a kind", field=f"$.items[{position}]")
-    return kind, strict_json.dumps(item).decode()
+    return kind, strict_json.rewrite(item).decode()

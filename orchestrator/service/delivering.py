@@ -16,7 +16,7 @@ from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, hold_one, save
 from orchestrator.store import outbox
 from orchestrator.store.clock import from_micros, to_micros
-from orchestrator.store.outbox import OutgoingBatch
+from orchestrator.store.outbox import DueBatch, OutgoingBatch
 from orchestrator.store.transaction import Transaction
 
 SHOWN_CHARS = 500
@@ -63,7 +63,7 @@ def deliver(tx: Transaction, definitions: Definitions, deliveries: Sequence[Deli
             # Answered a second time, so late that the execution has been purged.
             continue
         if isinstance(outcome, Response) and 200 <= outcome.status < 300:
-            _close(tx, held[batch.execution_pk], batch, BatchStatus.DELIVERED, None, to_micros(now))
+            close(tx, held[batch.execution_pk], batch, BatchStatus.DELIVERED, None, to_micros(now))
         elif isinstance(outcome, Response) and outcome.status in REFUSED_STATUSES:
             _refuse(tx, held[batch.execution_pk], batch, _words(outcome))
         else:
@@ -93,18 +93,19 @@ def discard(tx: Transaction, definitions: Definitions, workspace_id: str, key: s
         raise Conflict(f"import batch {key} is {found.status}; only a refused one can be discarded")
     said = f"discarded by {who}; the collector had said: {found.message}"
     held.execution.clear_refusal(found.worker_id)
-    _close(tx, held, found, BatchStatus.DISCARDED, said, to_micros(now))
+    close(tx, held, found, BatchStatus.DISCARDED, said, to_micros(now))
     save(tx, [held], now)
 
 
-def _close(
+def close(
     tx: Transaction,
     held: Held,
-    batch: OutgoingBatch | outbox.KnownBatch,
+    batch: OutgoingBatch | DueBatch | outbox.KnownBatch,
     status: BatchStatus,
     message: str | None,
     now: int,
 ) -> None:
+    """Mark the batch as delivered or discarded, and let the worker's next one go."""
     # A delivery that was answered twice (a lease that ran out) counts once.
     if outbox.close(tx, batch.pk, status.value, message, now):
         outbox.release_next(tx, batch.execution_pk, batch.worker_id, now)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from orchestrator.store.transaction import Transaction
 
@@ -10,7 +11,7 @@ INSERT INTO collected_batches (workspace_id, key, item_count, received_at)
 VALUES (:workspace_id, :key, :item_count, :received_at) ON CONFLICT (workspace_id, key) DO NOTHING"""
 _PUT = """
 INSERT INTO collected_items (workspace_id, batch_key, kind, item, received_at)
-VALUES (:workspace_id, :batch_key, :kind, :item, :received_at)"""
+SELECT * FROM :rows AS r (workspace_id text, batch_key text, kind text, item text, received_at bigint)"""
 _ITEMS = "SELECT pk, kind, item, batch_key, received_at FROM collected_items WHERE workspace_id = :workspace_id"
 
 
@@ -31,15 +32,9 @@ def see_batch(tx: Transaction, workspace_id: str, key: str, item_count: int, now
     return written == 1
 
 
-def put(tx: Transaction, workspace_id: str, key: str, items: Sequence[tuple[str, str]], now: int) -> None:
-    """Keep a batch's items, given as (kind, JSON text), in their order."""
-    tx.run_many(
-        _PUT,
-        [
-            {"workspace_id": workspace_id, "batch_key": key, "kind": kind, "item": item, "received_at": now}
-            for kind, item in items
-        ],
-    )
+def put(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
+    """Keep items, given by the names of their columns, in their order."""
+    tx.run_all(_PUT, rows)
 
 
 def newest_first(

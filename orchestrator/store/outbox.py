@@ -23,6 +23,11 @@ SELECT pk FROM import_batches
  WHERE status = 'pending' AND due_at IS NOT NULL AND due_at <= :now
  ORDER BY due_at LIMIT :places FOR UPDATE SKIP LOCKED"""
 _TAKE = "UPDATE import_batches SET due_at = :until, node = :node, tries = tries + 1 WHERE pk IN :pks"
+# A heuristic, without locks: who takes one in has the lock of its execution.
+_FIND_DUE = """
+SELECT pk, workspace_id, execution_pk, worker_id, key, items, tries FROM import_batches
+ WHERE status = 'pending' AND due_at IS NOT NULL AND due_at <= :now ORDER BY due_at LIMIT :places"""
+_TRY = "UPDATE import_batches SET tries = tries + 1 WHERE pk = :pk AND status = 'pending' AND due_at <= :now"
 # One that is taken or answered at this moment is not waited for: it is out of the way, or found at the next look.
 _RELEASE = """
 UPDATE import_batches SET due_at = :now, node = NULL WHERE pk IN
@@ -70,6 +75,19 @@ class OutgoingBatch:
     secret_encrypted: str
 
 
+@dataclass(frozen=True, slots=True)
+class DueBatch:
+    """A batch as the built-in collector needs it; `items` is a JSON array."""
+
+    pk: int
+    workspace_id: str
+    execution_pk: int
+    worker_id: int
+    key: str
+    items: str
+    tries: int
+
+
 def put(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
     tx.run_all(_PUT, rows)
 
@@ -81,6 +99,16 @@ def take(tx: Transaction, places: int, node: str, now: int, until: int) -> list[
         return []
     tx.run(_TAKE, pks=pks, node=node, until=until)
     return [OutgoingBatch(*row) for row in tx.rows(_READ, pks=pks)]
+
+
+def due(tx: Transaction, places: int, now: int) -> list[DueBatch]:
+    """Up to `places` due batches, which stay where they are."""
+    return [DueBatch(*row) for row in tx.rows(_FIND_DUE, now=now, places=places)]
+
+
+def begin_try(tx: Transaction, pk: int, now: int) -> bool:
+    """Count a try; False if the batch is no longer due."""
+    return tx.run(_TRY, pk=pk, now=now) == 1
 
 
 def release_lost(tx: Transaction, before: int, places: int, now: int) -> int:

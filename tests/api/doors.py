@@ -16,6 +16,7 @@ from app_sdk.protocol.limits import Limits
 from orchestrator.api.app import create_api
 from orchestrator.api.context import ApiContext
 from orchestrator.domain.retry import RetryPolicy
+from orchestrator.engine.intake import Intake
 from orchestrator.service import tokens, workspaces
 from orchestrator.service.callback_urls import CallbackSigner, CallbackUrls
 from orchestrator.service.definitions import Definitions
@@ -113,8 +114,9 @@ async def open_api(database: Database, body_bytes: int = BODY_BYTES) -> AsyncIte
             return (await database.write(hand_out, context.definitions, callbacks, [wanted])).given[0]
 
         callbacks = CallbackUrls("http://127.0.0.1:8400", CallbackSigner(vault))
+        share = Share(database)
         context = ApiContext(
-            database=Share(database),
+            database=share,
             definitions=Definitions(RetryPolicy()),
             vault=vault,
             limits=LIMITS,
@@ -125,6 +127,7 @@ async def open_api(database: Database, body_bytes: int = BODY_BYTES) -> AsyncIte
             announce=announced.append,
             poll=poll,
             give_back=given_back.extend,
+            take_in=Intake(share).take_in,
             is_ready=is_ready,
             node="node-1",
             node_timeout=timedelta(seconds=10),

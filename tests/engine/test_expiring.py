@@ -57,7 +57,7 @@ async def record_slots(world: World, slots: int, execution_pk: int | None = None
 
 async def take_in(world: World, key: str) -> bool:
     batch = Batch(WORKSPACE, [("n", '{"kind":"n"}')] * 3)
-    return await world.database.write(collector.take_in, batch, key)
+    return (await world.database.write(collector.take_in, [(batch, key)])) == [True]
 
 
 def with_tasks(*ids: str, **task: Any) -> dict[str, Any]:

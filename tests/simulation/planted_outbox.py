@@ -34,7 +34,7 @@ def closed_before_the_answer() -> Patches:
         held = hold(tx, definitions, {batch.execution_pk for batch in taken.batches})
         for batch in taken.batches:
             one = held[batch.execution_pk]
-            delivering._close(tx, one, batch, BatchStatus.DELIVERED, None, to_micros(tx.now()))
+            delivering.close(tx, one, batch, BatchStatus.DELIVERED, None, to_micros(tx.now()))
         save(tx, held.values(), tx.now())
         return taken
 

@@ -47,6 +47,7 @@ class World:
     collector: FakeApp
     node: Node
     url: str
+    addresses: Addresses
     clock: ShiftedClock | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
 
@@ -73,7 +74,7 @@ class World:
         """A second node on the same database, as another process would run it."""
         loaded = load_settings(None, {**self.overrides, **settings})
         database = Database(DatabaseOptions(self.url, pool_size=4), self.clock)
-        node = Node(loaded, database, self.vault, _addresses(self.collector))
+        node = Node(loaded, database, self.vault, self.addresses)
         try:
             if start:
                 await node.start()
@@ -207,11 +208,12 @@ async def running_world(
     collect: Handler = lambda request: {},
     *,
     start: bool = True,
+    own_collector: bool = False,
     virtual_time: bool = False,
     database_clock: Clock | None = None,
     **settings: Any,
 ) -> AsyncIterator[World]:
-    """A world on the (empty) database at `url`, ended when the block ends."""
+    """A world on the (empty) database at `url`, ended when the block ends. To its `own_collector` nothing is sent."""
     options = DatabaseOptions(url, pool_size=4)
     if schema.current(options) is None:
         schema.upgrade(options)
@@ -223,19 +225,20 @@ async def running_world(
     async with running_app(handler) as app, running_app(collect) as collector:
         try:
             await database.write(_first_start, vault)
-            node = Node(loaded, database, vault, _addresses(collector))
+            addresses = _addresses(collector, own_collector)
+            node = Node(loaded, database, vault, addresses)
             try:
                 if start:
                     await node.start()
-                yield World(loaded, database, vault, app, collector, node, url, clock, settings)
+                yield World(loaded, database, vault, app, collector, node, url, addresses, clock, settings)
             finally:
                 await node.drain()
         finally:
             await database.close()
 
 
-def _addresses(collector: FakeApp) -> Addresses:
-    return Addresses("http://127.0.0.1:1", f"http://127.0.0.1:{collector.port}/collector")
+def _addresses(collector: FakeApp, own_collector: bool) -> Addresses:
+    return Addresses("http://127.0.0.1:1", f"http://127.0.0.1:{collector.port}/collector", own_collector)
 
 
 def _first_start(tx: Transaction, vault: Vault) -> None:
