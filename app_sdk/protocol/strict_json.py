@@ -41,6 +41,8 @@ def loads(data: bytes, *, max_depth: int = MAX_DEPTH) -> JsonValue:
     Raises JsonError, and nothing else, for malformed JSON and for duplicate keys, integers outside
     [-2^63, 2^64), numbers that are not finite, NUL, lone surrogates and nesting deeper than `max_depth`.
     """
+    if (read := _read_canonical(data, max_depth)) is not None:
+        return read
     try:
         value: JsonValue = jiter.from_json(data, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys")
     except ValueError as refusal:
@@ -73,6 +75,27 @@ def dumps(value: object, *, max_depth: int = MAX_DEPTH) -> bytes:
 def rewrite(value: JsonValue) -> bytes:
     """As `dumps`, of a value that `loads` has read, or of a part of it: nothing in it needs another look."""
     return orjson.dumps(value)
+
+
+def _read_canonical(data: bytes, max_depth: int) -> JsonValue:
+    """The value of a document that is written just as we would write it, None for any other.
+
+    Most programs write no white space, and most documents need no escape. What is written again without a change had
+    no key twice and no number that was read as another, which takes half the time of looking for them.
+    """
+    if b"\\" in data or _is_spaced(data) or _may_be_deep(data, max_depth):
+        return None
+    try:
+        value: JsonValue = orjson.loads(data)
+    except ValueError:
+        return None
+    return value if orjson.dumps(value) == data else None
+
+
+def _is_spaced(data: bytes) -> bool:
+    """Whether there is white space after the first key: who writes it there would be read twice in vain."""
+    after_key = data.find(b":") + 1
+    return data[after_key : after_key + 1].isspace()
 
 
 def _text_is_suspicious(data: bytes) -> bool:

@@ -117,7 +117,7 @@ def _encode(request: Request, target: Target) -> bytes:
         f"Content-Length: {len(request.body)}",
     ]
     values = "".join(request.headers.values())
-    if not all(map(_is_name, request.headers)) or not values.isascii() or not values.isprintable():
+    if not _are_names(tuple(request.headers)) or not values.isascii() or not values.isprintable():
         raise _unsendable(request.headers)
     lines += [f"{name}: {value}" for name, value in request.headers.items()]
     return "\r\n".join((*lines, "\r\n")).encode("ascii") + request.body
@@ -133,6 +133,10 @@ def _unsendable(headers: Mapping[str, str]) -> Unreachable:
     return Unreachable(FailureKind.PROTOCOL, f"the header {name!r} cannot be sent: {value[:80]!r}")
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
+def _are_names(names: tuple[str, ...]) -> bool:
+    return all(map(_is_name, names))
+
+
 def _is_name(name: str) -> bool:
     return _HEADER_NAME.fullmatch(name) is not None and name.lower() not in _OWN_HEADERS

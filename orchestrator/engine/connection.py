@@ -3,8 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from app_sdk.protocol.frozen import frozen
 from orchestrator.domain.outcome import FailureKind, NoResponse, Response
@@ -23,8 +22,7 @@ class Deadline:
         return NoResponse(FailureKind.TIMEOUT, message, sent)
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """What a connection leads to, and can be used for again."""
 
     is_tls: bool

@@ -83,6 +83,8 @@ class Dispatcher(Loop):
         self._options = options
         self._requests = requests
         self._terms = LeaseTerms(options.node, options.lease)
+        self._lease_secs = options.lease.total_seconds()
+        self._begin_secs = min(self._lease_secs - requests.timeout_secs, options.begin_within.total_seconds())
         self._conversations: dict[asyncio.Task[None], tuple[int, int]] = {}
         self._applier = GroupCommit[Report, Claim | None](self._apply, self._apply_refused)
         self._outlets = Outlets(lambda: None, lambda: None, lambda: None)
@@ -178,16 +180,14 @@ class Dispatcher(Loop):
     async def _turn_of(self, claim: Claim, began: float) -> tuple[Claim | None, float]:
         """One step: call, report, apply. Returns the renewed claim, if any, and since when its lease may run."""
         clock = asyncio.get_running_loop().time
-        lease_ends = began + self._options.lease.total_seconds()
-        latest = min(lease_ends - self._requests.timeout_secs, began + self._options.begin_within.total_seconds())
-        if self._draining or clock() > latest:
+        if self._draining or clock() > began + self._begin_secs:
             # The drain may have begun while the commit that renewed this claim was under way. Or that took so long
             # that the answer would come after the lease, or that the others take this node for dead.
             await self._release([claim])
             return None, began
         done = await self._call(claim)
         renewal_began = clock()
-        return await self._applier.insist(done, lease_ends, self._note_outage), renewal_began
+        return await self._applier.insist(done, began + self._lease_secs, self._note_outage), renewal_began
 
     async def _give_back_unknown(self) -> None:
         """A commit may have succeeded though its outcome never reached us: read back which claims nobody here has."""

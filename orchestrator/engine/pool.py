@@ -1,6 +1,7 @@
 """The connections of a node: lent to one call at a time, kept for the next one, counted."""
 
 import asyncio
+from collections import deque
 
 from orchestrator.domain.outcome import FailureKind
 from orchestrator.engine.connection import Connection, Deadline, Origin
@@ -19,7 +20,8 @@ class Pool:
         self._dialer = dialer
         self._max_connections = max_connections
         self._keepalive_secs = keepalive_secs
-        self._places = asyncio.Semaphore(max_connections)
+        self._free_places = max_connections
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._open: set[Connection] = set()
         # A dict as an ordered set: the youngest is used first, as the oldest is likeliest to be gone.
         self._kept: dict[Origin, dict[Connection, None]] = {}
@@ -33,7 +35,10 @@ class Pool:
 
     async def take(self, target: Target, verify_tls: bool, deadline: Deadline) -> Connection:
         """A connection to `target`, to be given back. Raises Unreachable."""
-        await self._take_place(deadline)
+        if self._free_places and not self._waiting:
+            self._free_places -= 1
+        else:
+            await self._wait_for_place(deadline)
         try:
             self._refuse_when_closed()
             origin = Origin(target.is_tls, verify_tls, target.host, target.port)
@@ -44,13 +49,13 @@ class Pool:
                 )
                 self._note_opened(connection)
         except BaseException:
-            self._places.release()
+            self._leave_place()
             raise
         return connection
 
     def give_back(self, connection: Connection) -> None:
         """End the loan; the connection is kept for a while if it can carry another request."""
-        self._places.release()
+        self._leave_place()
         # Calls that go to ever other hosts would keep any number of connections.
         is_room = len(self._open) <= 2 * self._max_connections
         if connection.is_usable and is_room and self._keepalive_secs > 0 and self._closing is None:
@@ -73,17 +78,29 @@ class Pool:
             self._note_if_emptied()
         await asyncio.shield(self._closing)
 
-    async def _take_place(self, deadline: Deadline) -> None:
-        if not self._places.locked():
-            # Does not wait, and needs no timer.
-            await self._places.acquire()
-            return
+    async def _wait_for_place(self, deadline: Deadline) -> None:
+        # Not a semaphore: nearly always there is a place, and its coroutine costs more than the rest of a loan.
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
         try:
             async with asyncio.timeout_at(deadline.at):
-                await self._places.acquire()
-        except TimeoutError:
+                await place
+        except BaseException as error:
+            if place.done() and not place.cancelled():
+                # It was given at the very moment that nobody waited any more.
+                self._leave_place()
+            if not isinstance(error, TimeoutError):
+                raise
             outcome = deadline.missed(f"all {self._max_connections} connections are in use", sent=False)
             raise Unreachable(outcome.kind, outcome.message) from None
+
+    def _leave_place(self) -> None:
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        self._free_places += 1
 
     def _take_kept(self, origin: Origin) -> Connection | None:
         oldest = asyncio.get_running_loop().time() - self._keepalive_secs

@@ -23,6 +23,9 @@ from orchestrator.store import executions as statements
 from orchestrator.store.clock import from_micros, maybe_instant, maybe_micros
 from orchestrator.store.transaction import Transaction
 
+# Calling the Enum takes a function in Python.
+_STATUSES: Mapping[str, ExecutionStatus] = {status.value: status for status in ExecutionStatus}
+
 
 class GuardMissed(RuntimeError):
     """A row changed although its execution was locked: a fault of ours; the transaction is rolled back."""
@@ -166,7 +169,7 @@ def _held(row: Sequence[Any], definition: TaskDefinition) -> Held:
     execution = Execution(
         policy=definition.policy.retried(max_retries),
         workers={},
-        status=ExecutionStatus(status),
+        status=_STATUSES[status],
         failing=bool(failing),
         attempt=attempt,
         message=message,

@@ -251,3 +251,29 @@ def _is_safe(value: object) -> bool:
     if isinstance(value, dict):
         return all(_is_safe(key) and _is_safe(child) for key, child in value.items())
     return value is None
+
+
+def outcome(document: bytes) -> Any:
+    """The value with the types of its parts, or that it is refused."""
+    try:
+        return repr(loads(document))
+    except JsonError:
+        return JsonError
+
+
+NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False)
+COMPACT = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+).map(lambda value: json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogatepass"))
+SCRIBBLED = st.text('{}[]":,0123456789eE+-.truefalsn\\ab ', max_size=20).map(str.encode)
+
+
+@given(COMPACT | SCRIBBLED)
+@example(b'{"a":1,"a":1}')
+@example(b'{"a":{"b":1,"b":1}}')
+@example(b"[18446744073709551616]")
+@example(b"[9223372036854775808,-0,-0.0,1.0,1e400]")
+@example(b'["\\u0000"]')
+def test_a_document_that_is_written_as_we_write_means_what_it_means_with_a_space(document: bytes) -> None:
+    """The first is read in a quicker way, where that can tell; the second never is."""
+    assert outcome(document) == outcome(b" " + document)
