@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from benchmarks import ceiling
+from benchmarks import ceiling, floor
 from benchmarks.findings import Chart, Findings, Table, Target, at_least, at_most, number, ratio
 from benchmarks.node import KINDS, NAMES, Kind, Stage, install, launch_for_one_instant, pid_of, staged
 from benchmarks.part import Part, tell
@@ -28,8 +28,10 @@ from tests.support.server import Server
 DURABILITY: dict[Kind, str] = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
 METHOD = """\
 Executions of ten workers, in five apps; each worker makes one call after the other. The **ceiling** is our HTTP client
-in a bare loop: it builds and signs the same payload, posts it, parses the answer and goes on, and keeps nothing. It and
-the first lines of ours have {executions} executions, that is, {lanes} workers in flight, of {steps} steps each. The
+in a bare loop: it builds and signs the same payload, posts it, parses the answer and goes on, and keeps nothing. The
+**floor** is that loop with what has to be kept of each answer written before the next call, by the statements that we
+use, in commits that are shared as ours are: what an engine would reach that takes no time to decide. They and the first
+lines of ours have {executions} executions, that is, {lanes} workers in flight, of {steps} steps each. The
 other libraries have {peer_executions} executions of {peer_steps} steps, each a message or a workflow step that is
 handed over durably, written as their documentation tells a careful user to, at most 100 calls in flight; what each
 keeps on the disk is in its line. A **gap** is the time from an answer to the same worker's next call; that of the
@@ -56,6 +58,7 @@ QUICK = Sizes((1, 2), 5, ("procrastinate-1", "pgqueuer"), 2, 3, 30.0)
 @dataclass(slots=True)
 class _Results:
     bare: list[Figures] = field(default_factory=list)
+    floors: dict[Kind, list[Figures]] = field(default_factory=dict)
     ours: dict[tuple[Kind, int], list[Figures]] = field(default_factory=dict)
     peers: dict[Peer, list[Figures | NotRun]] = field(default_factory=dict)
 
@@ -74,10 +77,13 @@ def measure(sizes: Sizes, rounds: int) -> Findings:
 def _round(stores: Stores, sizes: Sizes, results: _Results) -> None:
     loads = [Load(many, max(sizes.steps * sizes.executions[0] // many, 2)) for many in sizes.executions]
     for kind in KINDS:
-        with staged(stores, kind) as stage, stage.node() as server:
+        with staged(stores, kind) as stage:
             if kind == KINDS[0]:
                 results.bare.append(ceiling.run(stage.sink, loads[0]))
                 tell(f"ceiling: {results.bare[-1]}")
+            results.floors.setdefault(kind, []).append(floor.run(stage.sink, stage.store, loads[0]))
+            tell(f"floor, {NAMES[kind]}: {results.floors[kind][-1]}")
+        with staged(stores, kind) as stage, stage.node() as server:
             install(server, stage.sink)
             for load in loads:
                 found = run(stage, server, load)
@@ -106,7 +112,9 @@ def _findings(sizes: Sizes, rounds: int, results: _Results) -> Findings:
     first = sizes.executions[0]
     bare = medians(results.bare)
     ours = {place: medians(runs) for place, runs in results.ours.items()}
+    floors = {kind: medians(runs) for kind, runs in results.floors.items()}
     rows = [row("**ceiling**", bare, "nothing is kept")]
+    rows += [row(f"**floor, {NAMES[kind]}**", floors[kind], DURABILITY[kind]) for kind in KINDS]
     rows += [row(f"**ours, {NAMES[kind]}**", ours[kind, first], DURABILITY[kind]) for kind in KINDS]
     method = METHOD.format(
         executions=first,
@@ -119,20 +127,27 @@ def _findings(sizes: Sizes, rounds: int, results: _Results) -> Findings:
     return Findings(
         "Steps",
         method,
-        (Table(HEAD, (*rows, *table(results.peers).rows)), _ratios(bare, ours, first, results)),
+        (Table(HEAD, (*rows, *table(results.peers).rows)), _ratios(bare, floors, ours, results)),
         _charts(bare, ours, sizes.executions),
         _targets(bare, ours, first, results),
     )
 
 
-def _ratios(bare: Figures, ours: dict[tuple[Kind, int], Figures], first: int, results: _Results) -> Table:
+def _ratios(
+    bare: Figures, floors: dict[Kind, Figures], ours: dict[tuple[Kind, int], Figures], results: _Results
+) -> Table:
     others = {"best peer": "", "Procrastinate": "procrastinate", "DBOS": "dbos"}
     rows = []
     for kind in KINDS:
-        speed = ours[kind, first].steps_per_sec
+        speed = next(figures for (of, _), figures in ours.items() if of == kind).steps_per_sec
         times = [ratio(speed, quickest(results.peers, beginning)) for beginning in others.values()]
-        rows.append((f"ours, {NAMES[kind]}", f"{speed / bare.steps_per_sec:.0%}", *map(number, times)))
-    return Table(("steps/s of", "of the ceiling", *(f"x {name}" for name in others)), tuple(rows), "How many times:")
+        parts = (f"{speed / one.steps_per_sec:.0%}" for one in (bare, floors[kind]))
+        rows.append((f"ours, {NAMES[kind]}", *parts, *map(number, times)))
+    return Table(
+        ("steps/s of", "of the ceiling", "of the floor", *(f"x {name}" for name in others)),
+        tuple(rows),
+        "How many times:",
+    )
 
 
 def _charts(bare: Figures, ours: dict[tuple[Kind, int], Figures], sizes: tuple[int, ...]) -> tuple[Chart, ...]:
