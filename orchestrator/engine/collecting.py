@@ -15,6 +15,8 @@ from orchestrator.store.outbox import DueBatch
 
 # What another node has under its lock at this moment is looked for again so soon.
 PASSED_OVER_LOOK = timedelta(milliseconds=20)
+# After so many such looks in a row it is waited for.
+PATIENT_LOOKS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Collecting(Loop):
         self._options = options
         self._made_due = made_due
         self._freed = freed
+        self._vain_looks = 0
 
     async def tick(self) -> timedelta | None:
         try:
@@ -56,14 +59,18 @@ class Collecting(Loop):
             return await self._one_by_one()
         self._tell(collected)
         # Those that are due all the same belong to executions that are locked.
-        is_stuck = not collected.batches and collected.wait == timedelta()
-        return PASSED_OVER_LOOK if is_stuck else collected.wait
+        if collected.batches or collected.wait != timedelta():
+            self._vain_looks = 0
+            return collected.wait
+        self._vain_looks += 1
+        return await self._one_by_one() if self._vain_looks > PATIENT_LOOKS else PASSED_OVER_LOOK
 
     async def drained(self, _within: timedelta) -> bool:
         """Nothing is ever under way but a tick: there is nothing to wait for."""
         return True
 
     async def _one_by_one(self) -> timedelta | None:
+        self._vain_looks = 0
         for batch in await self._database.read(collecting.due_batches, self._options.places):
             try:
                 collected = await self._database.write(collecting.collect_one, self._definitions, batch)

@@ -5,15 +5,14 @@ A conversation reads as the engine does: call, report, apply; and again, for as 
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
-from app_sdk.protocol.limits import Limits
 from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.domain.outcome import Response
 from orchestrator.engine.caller import Caller
+from orchestrator.engine.dispatcher_options import DispatcherOptions, Outlets
 from orchestrator.engine.group_commit import GroupCommit
 from orchestrator.engine.loop import Loop
 from orchestrator.engine.request import RequestOptions, build
@@ -29,36 +28,6 @@ from orchestrator.store.faults import is_of_data
 T = TypeVar("T")
 
 LARGE_ANSWER_BYTES = 256 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class DispatcherOptions:
-    """`concurrency`: calls in flight on this node. `lease`: must outlast the longest call and its commit.
-
-    `begin_within`: a call that has not begun so long after its claim is not made. A node that stood still in between
-    may have been given up by the others, and one of them may be making it.
-    """
-
-    node: str
-    concurrency: int
-    lease: timedelta
-    begin_within: timedelta
-    limits: Limits
-    poll_interval: timedelta
-
-    @property
-    def spare(self) -> int:
-        """The places kept for apps that have no call in flight."""
-        return 0 if self.concurrency == 1 else max(1, self.concurrency // 10)
-
-
-@dataclass(frozen=True, slots=True)
-class Outlets:
-    """Whom the dispatcher tells about what a commit has made due; `left_over` is more than this node can take."""
-
-    batches: Callable[[], None]
-    freed_groups: Callable[[], None]
-    left_over: Callable[[], None]
 
 
 class Dispatcher(Loop):
@@ -95,6 +64,7 @@ class Dispatcher(Loop):
         self._turn = 0
         self._claims_with_next_commit = False
         self._is_claiming = False
+        self._claims_alone = False
         self._next_look: asyncio.TimerHandle | None = None
 
     @property
@@ -112,10 +82,11 @@ class Dispatcher(Loop):
         await self.give_back()
         if self.in_flight >= self._options.concurrency or self._draining:
             return None
-        if self._applier.is_busy:
+        if self._applier.is_busy and not self._claims_alone:
             # Beside the commits of answers, a claim would wait for its turn at the writer, and they for it.
             self._claims_with_next_commit = True
             return None
+        self._claims_alone = False
         began = asyncio.get_running_loop().time()
         claim = self._database.write(next_claims, self._definitions, self._terms, self._next_places())
         return await self._begin(await self._noting_doubt(claim), began)
@@ -137,7 +108,9 @@ class Dispatcher(Loop):
 
     def _next_places(self) -> Places:
         self._turn += 1
-        return Places(self._options.concurrency - self.in_flight, self._options.spare, self._turn)
+        # Conversations that the commit before has ended are still counted where the next follows at once.
+        free = max(0, self._options.concurrency - self.in_flight)
+        return Places(free, self._options.spare, self._turn)
 
     async def _noting_doubt(self, commit: Awaitable[T]) -> T:
         """A commit that claims. Where its outcome is unknown, the claims are read back at the next look."""
@@ -153,7 +126,8 @@ class Dispatcher(Loop):
             # The drain has begun meanwhile: no call of them is made, and they are due at once for others.
             try:
                 await self._release(claimed.claims)
-            except DatabaseUnavailable:
+            except Exception as error:  # noqa: BLE001 - logged; the commit that claimed is done, whatever this is
+                self._log.warning("claims are given back later", error=repr(error))
                 self._is_unsure = True
             return None
         for claim in claimed.claims:
@@ -235,7 +209,7 @@ class Dispatcher(Loop):
         try:
             applied = await self._commit(reports, terms, jitter)
         finally:
-            if self._claims_with_next_commit:
+            if self._claims_with_next_commit or self._claims_alone:
                 # There may be no next one.
                 self.wake()
         self._announce(applied)
@@ -251,11 +225,16 @@ class Dispatcher(Loop):
         try:
             applied, claimed = await self._noting_doubt(commit)
             self._look_in(await self._begin(claimed, began))
-        except Exception:
+        except DatabaseUnavailable:
             self._claims_with_next_commit = True
             raise
+        except Exception as error:  # noqa: BLE001 - logged; which of the two is to blame, the answers' own commit tells
+            self._log.warning("answers are applied without a claim", error=repr(error))
+            self._claims_alone = True
+            return await self._database.write(apply, self._definitions, reports, terms, jitter)
         finally:
             self._is_claiming = False
+        self._claims_alone = claimed.is_left_out
         return applied
 
     def _look_in(self, wait: timedelta | None) -> None:

@@ -13,7 +13,8 @@ from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.engine.announcer import Announcer
 from orchestrator.engine.collecting import Collecting
 from orchestrator.engine.deliverer import Deliverer
-from orchestrator.engine.dispatcher import Dispatcher, Outlets
+from orchestrator.engine.dispatcher import Dispatcher
+from orchestrator.engine.dispatcher_options import Outlets
 from orchestrator.engine.event_deliverer import EventDeliverer
 from orchestrator.engine.lookout import SELDOM, Lookout
 from orchestrator.engine.loop import Loop

@@ -13,7 +13,7 @@ from orchestrator.engine.amqp import AmqpSender
 from orchestrator.engine.caller import Caller, CallerOptions, open_caller, open_dialer
 from orchestrator.engine.collecting import CollectingOptions
 from orchestrator.engine.deliverer import DelivererOptions
-from orchestrator.engine.dispatcher import DispatcherOptions
+from orchestrator.engine.dispatcher_options import DispatcherOptions
 from orchestrator.engine.event_deliverer import EventDelivererOptions, EventSenders
 from orchestrator.engine.event_request import EventRequestOptions
 from orchestrator.engine.registrar import BEATS_PER_TIMEOUT

@@ -44,9 +44,14 @@ def rate_wait(standing: AppStanding, now: datetime) -> timedelta:
     return timedelta() if rate is None else rate.wait(now)
 
 
-def locked(tx: Transaction, app_pks: Iterable[int], now: datetime) -> dict[int, Allowance]:
-    """The allowances of those apps that are active, counted under the locks of their rows."""
-    standings = apps.lock_active(tx, app_pks)
+def locked(
+    tx: Transaction, app_pks: Iterable[int], now: datetime, *, skip_locked: bool = False
+) -> dict[int, Allowance]:
+    """The allowances of those apps that are active, counted under the locks of their rows.
+
+    With `skip_locked` those that are locked elsewhere are left out.
+    """
+    standings = apps.lock_active(tx, app_pks, skip_locked=skip_locked)
     return {pk: Allowance(standing, room_of(standing, now)) for pk, standing in standings.items()}
 
 

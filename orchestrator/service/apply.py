@@ -107,9 +107,11 @@ def apply_and_claim(
     applied = apply(tx, definitions, reports, terms, jitter)
     if applied.has_changed_apps:
         # A claim locks apps in the order of their keys. This transaction has some already, and must not ask for more.
-        return applied, Claimed((), timedelta())
+        return applied, Claimed((), timedelta(), is_left_out=True)
     left = len(reports) - len(applied.renewed)
-    return applied, next_claims(tx, definitions, terms.lease, replace(places, free=places.free + left))
+    # No answer waits for an app that somebody else has locked.
+    more = replace(places, free=places.free + left)
+    return applied, next_claims(tx, definitions, terms.lease, more, skip_locked=True)
 
 
 def _begin(tx: Transaction, definitions: Definitions, reports: Sequence[Report], terms: ApplyTerms) -> _Work:

@@ -16,6 +16,7 @@ from orchestrator.domain.fairness import Contender, Demand, share
 from orchestrator.domain.policy import Delivery
 from orchestrator.domain.worker import Lease, Worker
 from orchestrator.service import allowances
+from orchestrator.service.allowances import Allowance
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
 from orchestrator.store import apps, callbacks, executions
@@ -87,26 +88,39 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The claims, and when to look again: `wait` is None when only a wake-up can bring more work."""
+    """The claims, and when to look again: `wait` is None when only a wake-up can bring more work.
+
+    `is_left_out`: apps were not looked at, for the sake of what shared the transaction.
+    """
 
     claims: tuple[Claim, ...]
     wait: timedelta | None
+    is_left_out: bool = False
 
 
-def next_claims(tx: Transaction, definitions: Definitions, terms: LeaseTerms, places: Places) -> Claimed:
-    """Claim due workers, as many as there are places."""
+def next_claims(
+    tx: Transaction, definitions: Definitions, terms: LeaseTerms, places: Places, *, skip_locked: bool = False
+) -> Claimed:
+    """Claim due workers, as many as there are places. With `skip_locked` no app is waited for that others have locked.
+
+    Executions never are: what others hold is looked at again soon.
+    """
     due_apps = apps.due(tx)
     now = tx.read_at()
     shares = _shares(due_apps, now, places)
     candidates = apps.waiting(tx, shares, to_micros(now)) if shares else []
     about = {(pk, worker_id) for pk, worker_id, _ in candidates}
     held = hold(tx, definitions, {pk for pk, _ in about}, skip_locked=True, about=about)
-    claims = _claim(tx, held, candidates, terms, now)
+    apps_held = {one.app_pk for one in held.values()}
+    allowed = allowances.locked(tx, apps_held, now, skip_locked=skip_locked) if held else {}
+    claims = _claim(tx, held, candidates, allowed, terms.lease(now))
+    is_left_out = skip_locked and len(allowed) < len(apps_held)
     if len(claims) >= places.free:
         # The end of any call wakes the dispatcher.
         return Claimed(claims, None)
-    is_passed_over = any(pk not in held for pk, _, _ in candidates)
-    return Claimed(claims, _next_look(apps.due(tx) if claims else due_apps, claims, now, is_passed_over))
+    is_passed_over = is_left_out or any(pk not in held for pk, _, _ in candidates)
+    wait = _next_look(apps.due(tx) if claims else due_apps, claims, now, is_passed_over)
+    return Claimed(claims, wait, is_left_out)
 
 
 def renew(claim: Claim, worker: Worker, workers: str, app: apps.AppFacts, worker_state: str) -> Claim:
@@ -178,19 +192,17 @@ def _claim(
     tx: Transaction,
     held: dict[int, Held],
     candidates: Collection[tuple[int, int, int]],
-    terms: LeaseTerms,
-    now: datetime,
+    allowed: dict[int, Allowance],
+    lease: Lease,
 ) -> tuple[Claim, ...]:
-    if not held:
-        return ()
-    allowed = allowances.locked(tx, {one.app_pk for one in held.values()}, now)
+    now = lease.since
     taken: list[tuple[Held, int]] = []
     for pk, worker_id, token in candidates:
         one = held.get(pk)
         if one is None or not one.execution.may_claim(worker_id, token, now):
             continue
         if one.app_pk in allowed and allowed[one.app_pk].take():
-            one.execution.claim(worker_id, terms.lease(now))
+            one.execution.claim(worker_id, lease)
             taken.append((one, worker_id))
     save(tx, held.values(), now)
     allowances.spend(tx, allowed.values(), now)

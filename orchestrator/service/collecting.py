@@ -39,7 +39,7 @@ class Collected:
 def collect(tx: Transaction, definitions: Definitions, places: int) -> Collected:
     """Take in due batches, the first of each worker only, up to `places` of them."""
     now = tx.now()
-    return _collect(tx, definitions, outbox.due(tx, places, to_micros(now)))
+    return _collect(tx, definitions, outbox.due(tx, places, to_micros(now)), skip_locked=True)
 
 
 def due_batches(tx: Transaction, places: int) -> list[DueBatch]:
@@ -48,8 +48,8 @@ def due_batches(tx: Transaction, places: int) -> list[DueBatch]:
 
 
 def collect_one(tx: Transaction, definitions: Definitions, batch: DueBatch) -> Collected:
-    """As `collect`, this batch alone."""
-    return _collect(tx, definitions, [batch])
+    """As `collect`, this batch alone, for whose execution it waits."""
+    return _collect(tx, definitions, [batch], skip_locked=False)
 
 
 def postpone(tx: Transaction, batch: DueBatch, words: str, retry: RetryPolicy) -> None:
@@ -60,9 +60,9 @@ def postpone(tx: Transaction, batch: DueBatch, words: str, retry: RetryPolicy) -
         outbox.postpone(tx, batch.pk, due_at, f"try {tries}: {words}"[: delivering.SHOWN_CHARS])
 
 
-def _collect(tx: Transaction, definitions: Definitions, found: Sequence[DueBatch]) -> Collected:
+def _collect(tx: Transaction, definitions: Definitions, found: Sequence[DueBatch], *, skip_locked: bool) -> Collected:
     about = {(batch.execution_pk, batch.worker_id) for batch in found}
-    held = hold(tx, definitions, {pk for pk, _ in about}, skip_locked=True, about=about)
+    held = hold(tx, definitions, {pk for pk, _ in about}, skip_locked=skip_locked, about=about)
     now = tx.now()
     were_held = {key for key in about if key[0] in held and _worker(held, key).is_held}
     had_ended = {pk for pk, one in held.items() if one.execution.has_ended}

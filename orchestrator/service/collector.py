@@ -70,7 +70,11 @@ def read_items(items: Sequence[strict_json.JsonValue]) -> list[tuple[str, str]]:
 def take_in(tx: Transaction, arrived: Sequence[tuple[Batch, str]]) -> list[bool]:
     """Keep the items of batches that came with these keys; False for one that has come before: it is dropped."""
     now = to_micros(tx.now())
-    are_new = [collected.see_batch(tx, one.workspace_id, key, len(one.items), now) for one, key in arrived]
+    are_new = [False] * len(arrived)
+    # In one order for all: who writes a key waits for whoever is writing the same.
+    for position in sorted(range(len(arrived)), key=lambda at: (arrived[at][0].workspace_id, arrived[at][1])):
+        batch, key = arrived[position]
+        are_new[position] = collected.see_batch(tx, batch.workspace_id, key, len(batch.items), now)
     collected.put(
         tx,
         [

@@ -111,11 +111,15 @@ def waiting(tx: Transaction, places: Mapping[int, int], now: int) -> list[tuple[
     return [(pk, worker_id, token) for pk, worker_id, token in rows]
 
 
-def lock_active(tx: Transaction, pks: Iterable[int]) -> dict[int, AppStanding]:
-    """Lock the apps' rows, then read how the active ones stand: read by the lock's own statement, it would be stale."""
+def lock_active(tx: Transaction, pks: Iterable[int], *, skip_locked: bool = False) -> dict[int, AppStanding]:
+    """Lock the apps' rows, then read how the active ones stand: read by the lock's own statement, it would be stale.
+
+    `skip_locked` leaves out those that are locked elsewhere.
+    """
     wanted = sorted(pks)
     if tx.dialect is Dialect.POSTGRESQL:
-        tx.rows(_LOCK, pks=wanted)
+        locked = tx.rows(_LOCK + (" SKIP LOCKED" if skip_locked else ""), pks=wanted)
+        wanted = [pk for (pk,) in locked]
     return {row[0]: AppStanding(*row) for row in tx.rows(_ACTIVE, pks=wanted)}
 
 

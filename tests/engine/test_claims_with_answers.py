@@ -1,11 +1,13 @@
 """What becomes due while answers are being committed is claimed with the next answers: in one commit, not in two."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from app_sdk.protocol.limits import DEFAULT_LIMITS
@@ -184,5 +186,53 @@ async def test_a_commit_that_writes_apps_leaves_the_claims_to_the_next(database_
         applied, claimed = await both(hand, reported(called, silence))
 
         assert applied.has_changed_apps
-        assert claimed == Claimed((), timedelta())
+        assert claimed == Claimed((), timedelta(), is_left_out=True)
         assert [claim.worker_id for claim in await hand.claims()] == [0]
+
+
+async def test_a_fault_of_the_claim_costs_no_answer(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row of somebody else's that cannot be read must not be blamed on the answers that share its transaction."""
+    third = await scene.world.launch()
+    await scene.commits.until_busy_is_seen()
+    await answer_of_the_second_waits(scene)
+    module, faults = sys.modules[apply.__module__], list[None]()
+
+    def broken(*_arguments: Any, **_options: Any) -> Claimed:
+        faults.append(None)
+        raise KeyError("a stored row is broken, says the test")
+
+    monkeypatch.setattr(module, "next_claims", broken)
+    scene.commits.let_go.set()
+
+    for execution in (scene.first, scene.second, third):
+        assert await scene.world.ended(execution) == "succeeded"
+    assert len(faults) == 1
+    assert scene.commits.begun[:3] == ["apply", "apply_and_claim", "apply"]
+    assert len(scene.world.app.received) == 3, "each was called once"
+
+
+async def test_no_answer_waits_for_an_app_that_somebody_else_has_locked(postgres_url: str) -> None:
+    async with running_world(postgres_url, never, start=False) as world:
+        await world.install({"on_multiple_exec": "allow"})
+        hand = ByHand(world)
+        for _ in range(2):
+            await world.launch(wakes=None)
+        [called] = await hand.claims(places=1)
+        async with await psycopg.AsyncConnection.connect(postgres_url) as somebody:
+            await somebody.execute("SELECT 1 FROM apps FOR UPDATE")
+            applied, claimed = await both(hand, answered(called, updated_worker_state={"n": 1}))
+
+        assert list(applied.renewed) == [0]
+        assert (claimed.claims, claimed.is_left_out) == ((), True)
+        assert claimed.wait is not None, "it looks again soon"
+        assert len(await hand.claims()) == 1
+
+
+async def test_conversations_that_have_just_ended_leave_no_fewer_than_no_places(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where one commit follows the other, those that the first has ended are still counted."""
+    async with running_world(database_url, never, start=False, engine={"concurrency": 4}) as world:
+        dispatcher = world.node.dispatcher
+        monkeypatch.setattr(type(dispatcher), "in_flight", 7)
+        assert dispatcher._next_places().free == 0

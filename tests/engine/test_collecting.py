@@ -1,17 +1,22 @@
 """Imports into the built-in collector, which need no HTTP: whole, in order, and once."""
 
+import asyncio
 import json
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
+from orchestrator.engine.collecting import PASSED_OVER_LOOK, PATIENT_LOOKS
 from orchestrator.service import collector
 from orchestrator.service.collector import Batch
 from orchestrator.store.transaction import Transaction
+from tests.engine.by_hand import ByHand
 from tests.engine.desk import SOON, items
-from tests.support.fake_app import Received
+from tests.support.fake_app import Received, never
+from tests.support.waiting import eventually
 from tests.support.world import WORKSPACE, World, running_world
 
 
@@ -108,3 +113,26 @@ async def test_a_batch_that_the_database_refuses_waits_and_keeps_no_other_from_g
         assert refusals == 0
         [(tries,)] = await world.rows("SELECT max(tries) FROM import_batches")
         assert tries >= 2, "the one that was refused by itself was put off"
+
+
+async def test_a_batch_whose_execution_is_locked_is_waited_for_in_the_end(postgres_url: str) -> None:
+    async with running_world(postgres_url, never, own_collector=True, start=False) as world:
+        await world.install()
+        await world.launch(wakes=None)
+        hand = ByHand(world)
+        await hand.turn(await hand.claims(), is_done=True, items_to_import=items(3))
+        collecting = world.node.deliverer
+        async with await psycopg.AsyncConnection.connect(postgres_url) as somebody:
+            await somebody.execute("SELECT 1 FROM executions FOR UPDATE")
+            for _ in range(PATIENT_LOOKS):
+                assert await collecting.tick() == PASSED_OVER_LOOK
+            waiting = asyncio.create_task(collecting.tick())
+
+            async def waits() -> bool:
+                found = await somebody.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
+                return bool(await found.fetchall())
+
+            await eventually(waits, "somebody who waits for the lock")
+        assert await waiting == timedelta()
+        assert await batches(world) == [("delivered", 1, None)]
+        assert len(await kept(world)) == 3
