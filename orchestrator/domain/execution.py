@@ -91,7 +91,7 @@ class Execution:
         self.deadline_at = now + self.policy.max_duration
         for worker in self._those_in({WorkerStatus.READY}):
             self._touch(worker.worker_id).due_at = now
-        for worker in self._those_in({WorkerStatus.READY, WorkerStatus.DONE}):
+        for worker in self._those_in({WorkerStatus.READY, WorkerStatus.DONE, WorkerStatus.WAITING}):
             # The collector may have refused a batch since the retry was asked for.
             self._fail_if_refused(worker)
         self._settle(now)

@@ -164,3 +164,16 @@ def test_with_continue_the_others_go_on() -> None:
     refuse(execution)
     step(execution, 1, is_done=True)
     assert (execution.status, execution.message) == (ExecutionStatus.FAILED, f"worker 0: {WORDS}")
+
+
+@pytest.mark.parametrize("fields", [{"state_changed": True}, {"is_done": True}, {"wait_for_workers": True}])
+def test_one_that_is_refused_while_a_retry_is_pending_counts_at_its_start(fields: dict[str, Any]) -> None:
+    """Wherever its worker rests: one that waits for the others would be called for nothing."""
+    execution = running(0, 1)
+    step(execution, batches=1, **fields)
+    execution.abort(None, NOW)
+    execution.retry()
+    refuse(execution)
+    execution.start(NOW)
+    assert statuses(execution)[0] is FAILED
+    assert execution.message == f"worker 0: {WORDS}"
