@@ -18,9 +18,10 @@ from orchestrator.engine.loop import Loop
 from orchestrator.engine.request import RequestOptions, build
 from orchestrator.service import timers
 from orchestrator.service.apply import Applied, ApplyTerms, apply, apply_and_claim
-from orchestrator.service.claim import Claim, Claimed, LeaseTerms, Places, next_claims
+from orchestrator.service.claim import Claim, Claimed, LeaseTerms, next_claims
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.report import Report, refused, report
+from orchestrator.service.sharing import Places
 from orchestrator.service.vault import Vault
 from orchestrator.store.database import Database
 from orchestrator.store.faults import is_of_data

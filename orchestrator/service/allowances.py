@@ -9,7 +9,7 @@ import orjson
 from orchestrator.domain.fairness import room
 from orchestrator.domain.rate import Rate, Spent
 from orchestrator.store import apps
-from orchestrator.store.apps import AppStanding
+from orchestrator.store.apps import ActiveApps, AppStanding
 from orchestrator.store.clock import from_micros, to_micros
 from orchestrator.store.transaction import Transaction
 
@@ -44,15 +44,9 @@ def rate_wait(standing: AppStanding, now: datetime) -> timedelta:
     return timedelta() if rate is None else rate.wait(now)
 
 
-def locked(
-    tx: Transaction, app_pks: Iterable[int], now: datetime, *, skip_locked: bool = False
-) -> dict[int, Allowance]:
-    """The allowances of those apps that are active, counted under the locks of their rows.
-
-    With `skip_locked` those that are locked elsewhere are left out.
-    """
-    standings = apps.lock_active(tx, app_pks, skip_locked=skip_locked)
-    return {pk: Allowance(standing, room_of(standing, now)) for pk, standing in standings.items()}
+def allowed(locked: ActiveApps, now: datetime) -> dict[int, Allowance]:
+    """The allowances of those of the apps that are active, counted under the locks of their rows."""
+    return {pk: Allowance(standing, room_of(standing, now)) for pk, standing in locked.standings().items()}
 
 
 def spend(tx: Transaction, allowances: Iterable[Allowance], now: datetime) -> None:

@@ -4,7 +4,7 @@ The state's row is locked before it is read, so that no mutation of another node
 in memory and written once.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -16,6 +16,7 @@ from orchestrator.domain.fairness import UNANSWERED_LIMIT
 from orchestrator.store import apps
 from orchestrator.store.apps import AppFacts
 from orchestrator.store.clock import to_micros
+from orchestrator.store.reads import Read
 from orchestrator.store.transaction import Transaction
 
 
@@ -29,12 +30,15 @@ class AppEffects:
     _unanswered: dict[int, int] = field(default_factory=dict)
     _stopped: dict[int, str] = field(default_factory=dict)
 
+    @staticmethod
+    def reads(app_pks: Collection[int], mutating: Collection[int]) -> tuple[Read, ...]:
+        """What `of` makes them from: the apps, after a lock of the states of those that are `mutating`."""
+        facts = apps.facts(app_pks)
+        return (apps.lock_states(mutating), facts) if mutating else (facts,)
+
     @classmethod
-    def read(cls, tx: Transaction, app_pks: Collection[int], mutating: Collection[int]) -> "AppEffects":
-        """Read the apps, after locking the states of those that are `mutating`."""
-        if mutating:
-            apps.lock_states(tx, mutating)
-        facts = apps.facts(tx, app_pks)
+    def of(cls, reads: Sequence[Read], mutating: Collection[int]) -> "AppEffects":
+        facts = apps.facts_of(reads[-1])
         return cls(facts, {pk: _object(facts[pk].state) for pk in mutating})
 
     def mutate(self, app_pk: int, mutations: Iterable[Mutation], limit_bytes: int) -> None:

@@ -17,11 +17,14 @@ from orchestrator.domain.states import WorkerStatus
 from orchestrator.domain.worker import Worker
 from orchestrator.service.app_effects import AppEffects
 from orchestrator.service.callback_effects import EarlyCallbacks
-from orchestrator.service.claim import Claim, Claimed, LeaseTerms, Places, giving_way, next_claims, renew, statuses
+from orchestrator.service.claim import Claim, Claimed, LeaseTerms, next_claims, renew, statuses
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
 from orchestrator.service.report import ReadyAnswer, Report, refused
+from orchestrator.service.sharing import Places, giving_way
 from orchestrator.service.step_record import StepRecord, effects_of
+from orchestrator.store import apps as app_rows
+from orchestrator.store.apps import DueApp
 from orchestrator.store.transaction import Transaction
 
 # After so many steps in a row a worker queues like any other: where its app is at a limit, the app's other due
@@ -60,13 +63,18 @@ class Applied:
 
 @dataclass(slots=True)
 class _Work:
-    """What one transaction gathers before it writes. `continuing`: positions of reports whose worker is due at once."""
+    """What one transaction gathers before it writes.
+
+    `due`: the apps, where some of those that go on may have to give way. `continuing`: positions of reports whose
+    worker is due at once.
+    """
 
     tx: Transaction
     terms: ApplyTerms
     now: datetime
     held: dict[int, Held]
     apps: AppEffects
+    due: Sequence[DueApp]
     record: StepRecord
     early: EarlyCallbacks
     continuing: dict[int, Report] = field(default_factory=dict)
@@ -116,12 +124,15 @@ def apply_and_claim(
 
 def _begin(tx: Transaction, definitions: Definitions, reports: Sequence[Report], terms: ApplyTerms) -> _Work:
     about = {(report.claim.execution_pk, report.claim.worker_id) for report in reports}
-    held = hold(tx, definitions, {pk for pk, _ in about}, about=about)
     mutating = {report.claim.app.pk for report in reports if _mutates(report)}
-    apps = AppEffects.read(tx, {report.claim.app.pk for report in reports}, mutating)
+    effects = AppEffects.reads({report.claim.app.pk for report in reports}, mutating)
+    # Others that are due are asked about only where their turn may have come.
+    due = (app_rows.due(),) if terms.lease and terms.is_full else ()
+    held = hold(tx, definitions, {pk for pk, _ in about}, about=about, then=(*effects, *due))
     now = tx.read_at()
     record = StepRecord(terms.node, now, terms.limits.message_shown_chars)
-    return _Work(tx, terms, now, held, apps, record, EarlyCallbacks(now))
+    due_apps = [app for read in due for app in app_rows.due_of(read)]
+    return _Work(tx, terms, now, held, AppEffects.of(effects, mutating), due_apps, record, EarlyCallbacks(now))
 
 
 def _mutates(report: Report) -> bool:
@@ -247,7 +258,7 @@ def _going_on(work: _Work) -> set[int]:
     """The apps whose workers may go on at once; on a full node they give way to apps that have less."""
     apps = {report.claim.app.pk for report in work.continuing.values()}
     going_on = {pk for pk in apps if work.apps.may_go_on(pk)}
-    return going_on - giving_way(work.tx, going_on, work.now) if going_on and work.terms.is_full else going_on
+    return going_on - giving_way(work.due, going_on, work.now)
 
 
 def _has_made_due(held: Held) -> bool:

@@ -132,8 +132,9 @@ def state(tx: Transaction, workspace_id: str, app_id: str) -> str:
 def mutate_state(tx: Transaction, workspace_id: str, app_id: str, mutations: Sequence[Mutation], limits: Limits) -> str:
     """Apply mutations and return the new state. Raises NotFound; StateRefused, and then nothing has changed."""
     app = get(tx, workspace_id, app_id)
-    statements.lock_states(tx, [app.key])
-    current = strict_json.loads(statements.facts(tx, [app.key])[app.key].state.encode())
+    facts = statements.facts([app.key])
+    tx.read(statements.lock_states([app.key]), facts)
+    current = strict_json.loads(statements.facts_of(facts)[app.key].state.encode())
     assert isinstance(current, dict)
     text = encoded(mutated(current, mutations), limits.app_state_bytes, "the app state")
     statements.set_state(tx, app.key, text)

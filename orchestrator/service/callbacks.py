@@ -119,7 +119,7 @@ def set_subtext(tx: Transaction, find: Find, subtext: str) -> TaskView:
     """
     named = find(tx)
     # Both rows are written in commits of answers too, and only the execution's lock gives those an order.
-    executions.lock(tx, [named.pk])
+    tx.read(executions.lock([named.pk]))
     if not executions.tell(tx, [telling(named.pk, named.worker_id, subtext=subtext)]):
         raise _unknown(str(named.worker_id))
     executions.set_subtext(tx, named.pk, subtext)

@@ -12,15 +12,17 @@ from typing import Any
 import orjson
 
 from app_sdk.protocol.frozen import frozen
-from orchestrator.domain.fairness import Contender, Demand, share
 from orchestrator.domain.policy import Delivery
 from orchestrator.domain.worker import Lease, Worker
 from orchestrator.service import allowances
 from orchestrator.service.allowances import Allowance
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
+from orchestrator.service.sharing import Places, next_due, shares
 from orchestrator.store import apps, callbacks, executions
 from orchestrator.store.clock import to_micros
+from orchestrator.store.dialect import Dialect
+from orchestrator.store.reads import Read
 from orchestrator.store.transaction import Transaction
 
 # A commit holds a row for some milliseconds; what it has made us pass over is looked at again soon.
@@ -36,19 +38,6 @@ class LeaseTerms:
 
     def lease(self, now: datetime) -> Lease:
         return Lease(self.node, since=now, until=now + self.length)
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """The node's free places. Up to `spare` of them are kept for apps that have no call in flight, one for each.
-
-    So an app whose own limit is above the node's cannot take every place and let the others wait for its answers.
-    `turn` moves the odd places from app to app.
-    """
-
-    free: int
-    spare: int
-    turn: int = 0
 
 
 @frozen
@@ -105,21 +94,24 @@ def next_claims(
 
     Executions never are: what others hold is looked at again soon.
     """
-    due_apps = apps.due(tx)
+    due_apps = _due(tx)
     now = tx.read_at()
-    shares = _shares(due_apps, now, places)
-    candidates = apps.waiting(tx, shares, to_micros(now)) if shares else []
-    about = {(pk, worker_id) for pk, worker_id, _ in candidates}
-    held = hold(tx, definitions, {pk for pk, _ in about}, skip_locked=True, about=about)
-    apps_held = {one.app_pk for one in held.values()}
-    allowed = allowances.locked(tx, apps_held, now, skip_locked=skip_locked) if held else {}
-    claims = _claim(tx, held, candidates, allowed, terms.lease(now))
-    is_left_out = skip_locked and len(allowed) < len(apps_held)
+    shared = shares(due_apps, now, places)
+    candidates = apps.waiting(tx, shared, to_micros(now)) if shared else []
+    asked = _Asked.about(tx.dialect, candidates, skip_locked=skip_locked)
+    held = hold(
+        tx, definitions, {pk for pk, _ in asked.workers}, skip_locked=True, about=asked.workers, then=asked.reads
+    )
+    allowed = allowances.allowed(asked.active, now)
+    claims = _claim(tx, held, candidates, allowed, asked, terms.lease(now))
+    is_left_out = skip_locked and any(one.app_pk not in allowed for one in held.values())
     if len(claims) >= places.free:
         # The end of any call wakes the dispatcher.
         return Claimed(claims, None)
-    is_passed_over = is_left_out or any(pk not in held for pk, _, _ in candidates)
-    wait = _next_look(apps.due(tx) if claims else due_apps, claims, now, is_passed_over)
+    is_passed_over = is_left_out or any(one.execution_pk not in held for one in candidates)
+    wait = next_due(_due(tx) if claims else due_apps, {claim.app.pk for claim in claims}, now)
+    if is_passed_over:
+        wait = PASSED_OVER_LOOK if wait is None else min(wait, PASSED_OVER_LOOK)
     return Claimed(claims, wait, is_left_out)
 
 
@@ -160,63 +152,73 @@ def statuses(held: Held) -> str:
     return f"{{{','.join(told)}}}"
 
 
-def giving_way(tx: Transaction, going_on: Collection[int], now: datetime) -> set[int]:
-    """Those of the apps whose place another one should have, whose due workers wait for nothing but a place."""
-    due_apps = apps.due(tx)
-    waiting = [Contender(app.pk, app.standing.calling) for app in due_apps if _is_due(app, now) and _room(app, now) > 0]
-    calling = {app.pk: app.standing.calling for app in due_apps}
-    return {pk for pk in going_on if any(one.app != pk and one.has_less_than(calling.get(pk, 0)) for one in waiting)}
+def _due(tx: Transaction) -> list[apps.DueApp]:
+    read = apps.due(is_timed=True)
+    tx.read(read)
+    return apps.due_of(read)
 
 
-def _shares(due_apps: Sequence[apps.DueApp], now: datetime, places: Places) -> dict[int, int]:
-    # Where there are fewer places than such apps, who has waited longest goes first.
-    due = sorted((app for app in due_apps if _is_due(app, now)), key=lambda app: app.first_due_at or 0)
-    # One for each app that may come; kept for none, a place would stand empty.
-    spare = min(places.spare, sum(not app.standing.calling for app in due_apps))
-    demands = [Demand(app.pk, _room(app, now)) for app in due]
-    shares = share(max(0, places.free - spare), demands, places.turn)
-    left = places.free - sum(shares.values())
-    idle = [app.pk for app in due if app.pk not in shares and not app.standing.calling and _room(app, now) > 0]
-    return {**shares, **dict.fromkeys(idle[:left], 1)}
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is read of the candidates, and of their apps, in the round trip that locks their executions."""
 
+    workers: Sequence[tuple[int, int]]
+    active: apps.ActiveApps
+    facts: Read
+    states: Read
 
-def _is_due(app: apps.DueApp, now: datetime) -> bool:
-    return app.first_due_at is not None and app.first_due_at <= to_micros(now)
+    @classmethod
+    def about(cls, dialect: Dialect, candidates: Sequence[apps.Candidate], *, skip_locked: bool) -> "_Asked":
+        workers = [(one.execution_pk, one.worker_id) for one in candidates]
+        app_pks = {one.app_pk for one in candidates}
+        active = apps.ActiveApps.of(app_pks, skip_locked=skip_locked)
+        return cls(workers, active, apps.facts(app_pks), executions.states(dialect, workers))
 
-
-def _room(app: apps.DueApp, now: datetime) -> int:
-    return allowances.room_of(app.standing, now)
+    @property
+    def reads(self) -> tuple[Read, ...]:
+        return *self.active.reads, self.facts, self.states
 
 
 def _claim(
     tx: Transaction,
     held: dict[int, Held],
-    candidates: Collection[tuple[int, int, int]],
+    candidates: Collection[apps.Candidate],
     allowed: dict[int, Allowance],
+    asked: _Asked,
     lease: Lease,
 ) -> tuple[Claim, ...]:
     now = lease.since
     taken: list[tuple[Held, int]] = []
-    for pk, worker_id, token in candidates:
+    for app_pk, pk, worker_id, token in candidates:
         one = held.get(pk)
         if one is None or not one.execution.may_claim(worker_id, token, now):
             continue
-        if one.app_pk in allowed and allowed[one.app_pk].take():
+        if app_pk in allowed and allowed[app_pk].take():
             one.execution.claim(worker_id, lease)
             taken.append((one, worker_id))
     save(tx, held.values(), now)
     allowances.spend(tx, allowed.values(), now)
-    return with_facts(tx, taken, now)
+    return _claims_of(tx, taken, asked.facts, asked.states, now) if taken else ()
 
 
 def with_facts(tx: Transaction, taken: list[tuple[Held, int]], now: datetime) -> tuple[Claim, ...]:
     """The claims of workers that are held and calling, as (execution, worker id), in their order."""
     if not taken:
         return ()
-    facts = apps.facts(tx, {held.app_pk for held, _ in taken})
-    states = executions.states(tx, [(held.pk, worker_id) for held, worker_id in taken])
+    facts = apps.facts({held.app_pk for held, _ in taken})
+    states = executions.states(tx.dialect, [(held.pk, worker_id) for held, worker_id in taken])
+    tx.read(facts, states)
+    return _claims_of(tx, taken, facts, states, now)
+
+
+def _claims_of(
+    tx: Transaction, taken: list[tuple[Held, int]], facts: Read, states: Read, now: datetime
+) -> tuple[Claim, ...]:
+    known = apps.facts_of(facts)
+    state_of = {(pk, worker_id): state for pk, worker_id, state in states.rows}
     claims = tuple(
-        _claim_of(tx, held, worker_id, states[held.pk, worker_id], facts[held.app_pk], now) for held, worker_id in taken
+        _claim_of(tx, held, worker_id, state_of[held.pk, worker_id], known[held.app_pk], now)
+        for held, worker_id in taken
     )
     called_back = _callbacks(tx, taken)
     if not called_back:
@@ -266,20 +268,3 @@ def _results(tx: Transaction, held: Held, worker_id: int) -> str:
         if other != worker_id
     }
     return orjson.dumps(results).decode()
-
-
-def _next_look(
-    due_apps: Sequence[apps.DueApp], claims: Sequence[Claim], now: datetime, is_passed_over: bool
-) -> timedelta | None:
-    waits = [PASSED_OVER_LOOK] if is_passed_over else []
-    taken = {claim.app.pk for claim in claims}
-    for app in due_apps:
-        if app.first_due_at is None:
-            continue
-        due_in = timedelta(microseconds=app.first_due_at - to_micros(now))
-        rate_wait = allowances.rate_wait(app.standing, now)
-        if due_in > timedelta() or rate_wait:
-            waits.append(max(due_in, rate_wait))
-        elif app.pk in taken and _room(app, now) > 0:
-            waits.append(timedelta())
-    return min(waits, default=None)

@@ -21,6 +21,7 @@ from orchestrator.service.worker_rows import Bystander, from_row, only_goes_on, 
 from orchestrator.store import events
 from orchestrator.store import executions as statements
 from orchestrator.store.clock import from_micros, maybe_instant, maybe_micros
+from orchestrator.store.reads import Read
 from orchestrator.store.transaction import Transaction
 
 # Calling the Enum takes a function in Python.
@@ -69,20 +70,25 @@ def hold(
     *,
     skip_locked: bool = False,
     about: Collection[tuple[int, int]] | None = None,
+    then: Sequence[Read] = (),
 ) -> dict[int, Held]:
     """Lock and load the executions. Those that do not exist, or are held elsewhere with `skip_locked`, are left out.
 
     `about`: the workers that are likely to change, as (execution, worker id); None where that may be all of them. It
-    is but a hint, which saves reading the others to the end.
+    is but a hint, which saves reading the others to the end. `then` is read after the locks, in their round trip; it
+    is not where there is no execution to lock.
     """
     wanted = set(pks)
-    rows = statements.lock(tx, wanted, skip_locked=skip_locked) if wanted else []
-    if not rows:
+    if not wanted:
         return {}
-    known = definitions.read(tx, {row[6] for row in rows})
-    held = {row[0]: _held(row, known[row[6]]) for row in rows}
-    for row in statements.workers(tx, held):
+    locked, workers = statements.lock(wanted, skip_locked=skip_locked), statements.workers(wanted)
+    tx.read(locked, workers, *then)
+    known = definitions.read(tx, {row[6] for row in locked.rows})
+    held = {row[0]: _held(row, known[row[6]]) for row in locked.rows}
+    for row in workers.rows:
         pk, worker_id = key = row[0], row[1]
+        if pk not in held:
+            continue
         is_likely = about is None or key in about
         held[pk].execution.workers[worker_id] = from_row(row) if is_likely else Bystander(row)
         held[pk].guards[worker_id] = (row[4], row[2])

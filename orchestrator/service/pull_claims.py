@@ -207,7 +207,9 @@ def _waiting(tx: Transaction, pk: int, limit: _Limit | None, at: int, enough: in
 def _room(tx: Transaction, held: Collection[Held], most: Mapping[int, int]) -> _Room:
     if not held:
         return _Room((), most, {}, {})
-    active = apps.lock_active(tx, {one.app_pk for one in held})
+    locked = apps.ActiveApps.of({one.app_pk for one in held})
+    tx.read(*locked.reads)
+    active = locked.standings()
     limited = {one.task_pk for one in held if one.task_pk in most}
     if not limited:
         return _Room(active, most, {}, {})

@@ -53,7 +53,7 @@ def register(
         apps.install(tx, vault, caller.workspace_id, checked, None)
         return Registered(checked.id, ids, has_changed=True)
     # Whoever registers at the same time waits here, and then finds what was registered.
-    statements.lock_states(tx, [pk])
+    tx.read(statements.lock_states([pk]))
     app = apps.get(tx, caller.workspace_id, checked.id)
     present = strict_json.loads(app.manifest.encode(), max_depth=MAX_DEPTH + ENVELOPE_DEPTH)
     assert isinstance(present, dict)

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.store.dialect import Dialect
+from orchestrator.store.reads import Read
 from orchestrator.store.transaction import Transaction
 
 _DUE = """
@@ -23,7 +24,7 @@ SELECT execution_pk, worker_id, token FROM workers
 
 # One round trip for all apps; SQLite has no LATERAL, and its round trips cost nothing.
 _WAITING_OF_ALL = """
-SELECT w.execution_pk, w.worker_id, w.token
+SELECT wanted.app_pk, w.execution_pk, w.worker_id, w.token
   FROM unnest(:apps::bigint[], :places::int[]) AS wanted (app_pk, places)
  CROSS JOIN LATERAL (
        SELECT execution_pk, worker_id, token FROM workers
@@ -32,6 +33,7 @@ SELECT w.execution_pk, w.worker_id, w.token
         ORDER BY due_at LIMIT wanted.places) AS w"""
 
 _LOCK = "SELECT pk FROM apps WHERE pk IN :pks ORDER BY pk FOR NO KEY UPDATE"
+_LOCK_OR_SKIP = f"{_LOCK} SKIP LOCKED"
 # Who deletes an app keeps everybody out who begins something for it; those do not keep out each other, nor claims.
 _KEEP = "SELECT 1 FROM apps WHERE pk = :pk AND deleted_at IS NULL FOR KEY SHARE"
 _LOCK_TO_DELETE = "SELECT 1 FROM apps WHERE pk = :pk AND deleted_at IS NULL FOR UPDATE"
@@ -81,6 +83,15 @@ class DueApp:
         return self.standing.pk
 
 
+class Candidate(NamedTuple):
+    """A worker that may be claimed, as it was read without a lock."""
+
+    app_pk: int
+    execution_pk: int
+    worker_id: int
+    token: int
+
+
 @dataclass(frozen=True, slots=True)
 class AppFacts:
     """What a call needs to know of its app; the secret is still encrypted, `state` is JSON text."""
@@ -97,30 +108,48 @@ class AppFacts:
     state: str
 
 
-def due(tx: Transaction) -> list[DueApp]:
-    """Every active app with the time of its first due worker; unlocked, so a heuristic. `tx.read_at` tells when."""
-    return [DueApp(AppStanding(*row[:7]), row[7]) for row in tx.rows_timed(_DUE)]
+def due(*, is_timed: bool = False) -> Read:
+    """Every active app with the time of its first due worker, as `due_of` tells; unlocked, so a heuristic."""
+    return Read(_DUE, {}, is_timed=is_timed)
 
 
-def waiting(tx: Transaction, places: Mapping[int, int], now: int) -> list[tuple[int, int, int]]:
-    """(execution, worker id, token) of the due workers that wait longest, for each app as many as it has places."""
-    if tx.dialect is Dialect.POSTGRESQL:
-        rows = tx.rows(_WAITING_OF_ALL, apps=list(places), places=list(places.values()), now=now)
-    else:
-        rows = [row for app, count in places.items() for row in tx.rows(_WAITING, app_pk=app, places=count, now=now)]
-    return [(pk, worker_id, token) for pk, worker_id, token in rows]
+def due_of(read: Read) -> list[DueApp]:
+    return [DueApp(AppStanding(*row[:7]), row[7]) for row in read.rows]
 
 
-def lock_active(tx: Transaction, pks: Iterable[int], *, skip_locked: bool = False) -> dict[int, AppStanding]:
-    """Lock the apps' rows, then read how the active ones stand: read by the lock's own statement, it would be stale.
+def waiting(tx: Transaction, places: Mapping[int, int], now: int) -> list[Candidate]:
+    """The due workers that wait longest, for each app as many as it has places."""
+    if tx.dialect is Dialect.SQLITE:
+        every = ((app, tx.rows(_WAITING, app_pk=app, places=count, now=now)) for app, count in places.items())
+        return [Candidate(app, *row) for app, rows in every for row in rows]
+    read = Read(_WAITING_OF_ALL, {"apps": list(places), "places": list(places.values()), "now": now})
+    tx.read(read)
+    return [Candidate(*row) for row in read.rows]
 
-    `skip_locked` leaves out those that are locked elsewhere.
+
+@dataclass(frozen=True, slots=True)
+class ActiveApps:
+    """Two reads: the apps' rows are locked, and then it is read how the active ones stand.
+
+    Read by the lock's own statement, that would be stale. `skip_locked` leaves out those that are locked elsewhere.
     """
-    wanted = sorted(pks)
-    if tx.dialect is Dialect.POSTGRESQL:
-        locked = tx.rows(_LOCK + (" SKIP LOCKED" if skip_locked else ""), pks=wanted)
-        wanted = [pk for (pk,) in locked]
-    return {row[0]: AppStanding(*row) for row in tx.rows(_ACTIVE, pks=wanted)}
+
+    lock: Read
+    active: Read
+
+    @classmethod
+    def of(cls, pks: Iterable[int], *, skip_locked: bool = False) -> "ActiveApps":
+        wanted = {"pks": sorted(pks)}
+        return cls(Read(_LOCK_OR_SKIP if skip_locked else _LOCK, wanted), Read(_ACTIVE, wanted))
+
+    @property
+    def reads(self) -> tuple[Read, Read]:
+        return self.lock, self.active
+
+    def standings(self) -> dict[int, AppStanding]:
+        """Of the apps that are locked now and active, once both were read."""
+        locked = {pk for (pk,) in self.lock.rows}
+        return {row[0]: AppStanding(*row) for row in self.active.rows if row[0] in locked}
 
 
 def keep(tx: Transaction, pk: int) -> bool:
@@ -133,14 +162,18 @@ def lock_to_delete(tx: Transaction, pk: int) -> bool:
     return tx.row(_LOCK_TO_DELETE, pk=pk) is not None
 
 
-def facts(tx: Transaction, pks: Iterable[int]) -> dict[int, AppFacts]:
-    return {row[0]: _facts(row) for row in tx.rows_at_once(_FACTS, pks=sorted(pks))}
+def facts(pks: Iterable[int]) -> Read:
+    """What a call needs to know of the apps, as `facts_of` tells."""
+    return Read(_FACTS, {"pks": sorted(pks)}, at_once=True)
 
 
-def lock_states(tx: Transaction, pks: Iterable[int]) -> None:
+def facts_of(read: Read) -> dict[int, AppFacts]:
+    return {row[0]: _facts(row) for row in read.rows}
+
+
+def lock_states(pks: Iterable[int]) -> Read:
     """Lock the apps' states: whoever mutates one reads it afterwards."""
-    if tx.dialect is Dialect.POSTGRESQL:
-        tx.rows(_LOCK_STATES, pks=sorted(pks))
+    return Read(_LOCK_STATES, {"pks": sorted(pks)})
 
 
 def set_state(tx: Transaction, app_pk: int, state: str) -> None:

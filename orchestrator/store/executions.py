@@ -4,12 +4,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from orchestrator.store.dialect import Dialect
+from orchestrator.store.reads import Read
 from orchestrator.store.transaction import Transaction
 
 _LOCK = """
 SELECT pk, uid, workspace_id, id, app_pk, task_pk, version_pk, multiple_exec_key, created_at,
        status, failing, attempt, open_workers, deadline_at, started_at, ended_at, message, max_retries
   FROM executions WHERE pk IN :pks ORDER BY pk FOR NO KEY UPDATE"""
+_LOCK_OR_SKIP = f"{_LOCK} SKIP LOCKED"
 
 _WORKERS = """
 SELECT execution_pk, worker_id, status, step, token, retry_count, idle_steps, due_at, finished, waits, passed_over,
@@ -103,18 +105,17 @@ SELECT w.worker_id, w.status, s.state, s.output FROM workers w
  WHERE w.execution_pk = :pk ORDER BY w.worker_id"""
 
 
-def lock(tx: Transaction, pks: Iterable[int], *, skip_locked: bool = False) -> list[Sequence[Any]]:
+def lock(pks: Iterable[int], *, skip_locked: bool = False) -> Read:
     """Lock the executions in the order of their keys and read them; `skip_locked` leaves out those held elsewhere.
 
-    `tx.read_at` tells since when they are held.
+    `Transaction.read_at` then tells since when they are held.
     """
-    read = tx.rows_at_once if tx.dialect is Dialect.SQLITE else tx.rows_timed
-    return read(_LOCK + (" SKIP LOCKED" if skip_locked else ""), pks=sorted(pks))
+    return Read(_LOCK_OR_SKIP if skip_locked else _LOCK, {"pks": sorted(pks)}, at_once=True, is_timed=True)
 
 
-def workers(tx: Transaction, pks: Iterable[int]) -> list[Sequence[Any]]:
+def workers(pks: Iterable[int]) -> Read:
     """Every worker of the executions; whoever holds an execution's lock may rely on them."""
-    return tx.rows_at_once(_WORKERS, pks=sorted(pks))
+    return Read(_WORKERS, {"pks": sorted(pks)}, at_once=True)
 
 
 def update(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
@@ -164,11 +165,10 @@ def forget_messages(tx: Transaction, pk: int, worker_ids: Iterable[int]) -> None
     tx.run(_FORGET_MESSAGES, pk=pk, worker_ids=sorted(worker_ids))
 
 
-def states(tx: Transaction, workers_wanted: Sequence[tuple[int, int]]) -> dict[tuple[int, int], str]:
-    """The JSON states of (execution, worker id) pairs."""
-    pks = [pk for pk, _ in workers_wanted]
-    ids = [worker_id for _, worker_id in workers_wanted]
-    return {(pk, worker_id): state for pk, worker_id, state in tx.rows(_STATES[tx.dialect], pks=pks, ids=ids)}
+def states(dialect: Dialect, wanted: Sequence[tuple[int, int]]) -> Read:
+    """The JSON states of (execution, worker id) pairs, each as (execution, worker id, state)."""
+    parameters = {"pks": [pk for pk, _ in wanted], "ids": [worker_id for _, worker_id in wanted]}
+    return Read(_STATES[dialect], parameters)
 
 
 def results(tx: Transaction, pk: int) -> list[tuple[int, str, str, str | None]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -11,17 +11,12 @@ from sqlmodel import Session, SQLModel
 
 from orchestrator.store.clock import from_micros
 from orchestrator.store.dialect import Dialect, as_one_row, bind, translate
+from orchestrator.store.reads import INSTANT, Read, one_query
 from orchestrator.store.row_sets import row_set, together
 
 Clock = Callable[[], datetime]
 
-_INSTANT = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-_DATABASE_NOW = f"SELECT {_INSTANT}"
-
-
-@lru_cache(maxsize=16)
-def _with_now(sql: str) -> str:
-    return f"WITH read AS MATERIALIZED ({sql}) SELECT read.*, {_INSTANT} FROM read"  # noqa: S608 - no value is in it
+_DATABASE_NOW = f"SELECT {INSTANT}"
 
 
 class Transaction:
@@ -66,20 +61,33 @@ class Transaction:
         return from_micros(self._cursor.fetchone()[0])  # type: ignore[index]
 
     def read_at(self) -> datetime:
-        """When `rows_timed` last read rows, which spares asking for the present instant; else that."""
+        """When a timed read last found rows, which spares asking for the present instant; else that."""
         if self._read_at is None or self._clock is not None:
             return self.now()
         return self._read_at
 
-    def rows_timed(self, sql: str, **parameters: Any) -> list[Sequence[Any]]:
-        """As `rows`; `read_at` then tells when that was, and where they are locked, since when."""
+    def read(self, *reads: Read) -> None:
+        """Run them in order, each seeing what was committed before its turn came; PostgreSQL gets them at once."""
         if self.dialect is Dialect.SQLITE:
-            return list(self.rows(sql, **parameters))
-        rows = self.rows(_with_now(sql), **parameters)
-        if rows:
+            for read in reads:
+                found = self._rows_at_once if read.at_once else self.rows
+                read.rows = list(found(read.sql, **read.parameters))
+            return
+        self.settle()
+        # Prepared, a text of several statements would be refused, and each of these texts is another one.
+        self._cursor.execute(one_query(reads), prepare=False)  # type: ignore[call-arg]
+        for number, read in enumerate(reads):
+            if number:
+                self._cursor.nextset()
+            read.rows = self._cursor.fetchall()  # type: ignore[assignment]
+            if read.is_timed:
+                self._note_instant(read)
+
+    def _note_instant(self, read: Read) -> None:
+        if read.rows:
             # The clock was asked for each row once it was locked: with the last one, all of them were.
-            self._read_at = from_micros(rows[-1][-1])
-        return [row[:-1] for row in rows]
+            self._read_at = from_micros(read.rows[-1][-1])
+        read.rows = [row[:-1] for row in read.rows]
 
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Run a statement that returns rows (SELECT, or RETURNING)."""
@@ -87,10 +95,8 @@ class Transaction:
         self._cursor.execute(translate(sql, self.dialect), bind(parameters, self.dialect))
         return self._cursor.fetchall()  # type: ignore[return-value]
 
-    def rows_at_once(self, sql: str, **parameters: Any) -> list[Sequence[Any]]:
-        """As `rows`, without an order. SQLite's driver waits for the interpreter's lock once, not once for each row."""
-        if self.dialect is Dialect.POSTGRESQL:
-            return list(self.rows(sql, **parameters))
+    def _rows_at_once(self, sql: str, **parameters: Any) -> list[Sequence[Any]]:
+        """SQLite's driver then waits for the interpreter's lock once, and not once for each row."""
         self._cursor.execute(as_one_row(sql), bind(parameters, self.dialect))
         found: list[Sequence[Any]] = orjson.loads(self._cursor.fetchone()[0])  # type: ignore[index]
         return found

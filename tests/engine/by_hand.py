@@ -9,8 +9,9 @@ from typing import Any
 from app_sdk.protocol.limits import DEFAULT_LIMITS
 from orchestrator.domain.outcome import NoResponse, Response
 from orchestrator.service.apply import Applied, ApplyTerms, apply
-from orchestrator.service.claim import Claim, LeaseTerms, Places, next_claims
+from orchestrator.service.claim import Claim, LeaseTerms, next_claims
 from orchestrator.service.report import Report, report
+from orchestrator.service.sharing import Places
 from tests.support.world import World
 
 

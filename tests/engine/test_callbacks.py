@@ -11,6 +11,7 @@ from orchestrator.service import callbacks
 from orchestrator.service.callback_urls import CallbackSigner
 from orchestrator.service.tokens import Scope
 from orchestrator.service.vault import Vault
+from orchestrator.store.reads import Read
 from orchestrator.store.transaction import Transaction
 from tests.engine.gate import Gate
 from tests.engine.scripted import ONE_RETRY, Scripted, scripted_world
@@ -244,7 +245,7 @@ async def test_a_line_of_text_can_be_set_beside_any_worker(app: Scripted, third:
 
 async def test_who_never_awaits_costs_no_statement(app: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    for name in ("rows", "rows_at_once", "run", "run_many", "run_all", "put_off"):
+    for name in ("rows", "run", "run_many", "run_all", "put_off"):
         original = getattr(Transaction, name)
 
         def spied(self: Transaction, sql: str, *args: Any, original: Any = original, **named: Any) -> Any:
@@ -253,6 +254,13 @@ async def test_who_never_awaits_costs_no_statement(app: Scripted, monkeypatch: p
             return original(self, sql, *args, **named)
 
         monkeypatch.setattr(Transaction, name, spied)
+    read = Transaction.read
+
+    def spied_read(self: Transaction, *reads: Read) -> None:
+        asked.extend(one.sql for one in reads)
+        read(self, *reads)
+
+    monkeypatch.setattr(Transaction, "read", spied_read)
     run = await app.run({}, {"updated_worker_state": {"n": 1}}, DONE)
     assert run.status == "succeeded"
     assert any("FROM workers" in sql for sql in asked)

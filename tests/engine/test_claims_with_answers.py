@@ -14,8 +14,9 @@ from app_sdk.protocol.limits import DEFAULT_LIMITS
 from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.domain.outcome import FailureKind, NoResponse
 from orchestrator.service.apply import Applied, ApplyTerms, apply, apply_and_claim
-from orchestrator.service.claim import Claimed, Places, next_claims
+from orchestrator.service.claim import Claimed, next_claims
 from orchestrator.service.report import Report
+from orchestrator.service.sharing import Places
 from tests.engine.by_hand import ByHand, answered, reported
 from tests.engine.gate import Gate
 from tests.support.fake_app import Received, never

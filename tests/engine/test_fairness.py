@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.service.claim import Places, next_claims
+from orchestrator.service.claim import next_claims
+from orchestrator.service.sharing import Places
 from tests.engine.by_hand import ByHand, answered
 from tests.engine.crowd import insert_crowd
 from tests.engine.watching import Turnstile, count_ticks

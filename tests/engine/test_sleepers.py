@@ -50,9 +50,12 @@ class RecordingCursor:
         self._cursor = cursor
         self._statements = statements
 
-    def execute(self, sql: str, parameters: Any = ()) -> Any:
-        self._statements.setdefault(sql, parameters)
-        return self._cursor.execute(sql, parameters)
+    def execute(self, sql: str, parameters: Any = (), *, prepare: bool | None = None) -> Any:
+        # A text of several statements has no parameters.
+        for one in [sql] if parameters else sql.split(";"):
+            self._statements.setdefault(one, parameters)
+        how = {} if prepare is None else {"prepare": prepare}
+        return self._cursor.execute(sql, parameters, **how)
 
     def executemany(self, sql: str, many: Any) -> Any:
         self._statements.setdefault(sql, many[0])

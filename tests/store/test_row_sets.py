@@ -13,6 +13,7 @@ from orchestrator.store import row_sets, transaction
 from orchestrator.store.database import Database, DatabaseOptions
 from orchestrator.store.dialect import Dialect, as_one_row
 from orchestrator.store.faults import is_of_data
+from orchestrator.store.reads import Read
 from orchestrator.store.row_sets import row_set
 from orchestrator.store.transaction import Transaction
 
@@ -53,9 +54,11 @@ def same_thing(number: int) -> dict[str, Any]:
 
 def found(tx: Transaction, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     pks = [row["pk"] for row in rows]
-    read = [dict(zip(("pk", "small", "flag", "label"), row, strict=True)) for row in tx.rows_at_once(READ, pks=pks)]
+    read = Read(READ, {"pks": pks}, at_once=True)
+    tx.read(read)
+    told = [dict(zip(("pk", "small", "flag", "label"), row, strict=True)) for row in read.rows]
     return sorted(
-        ({**row, "flag": None if row["flag"] is None else bool(row["flag"])} for row in read), key=lambda row: row["pk"]
+        ({**row, "flag": None if row["flag"] is None else bool(row["flag"])} for row in told), key=lambda row: row["pk"]
     )
 
 

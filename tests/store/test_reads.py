@@ -1,0 +1,101 @@
+"""Reads that go together, on both databases: each finds its own rows, and sees what was committed before its turn."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from orchestrator.store.database import Database, DatabaseOptions
+from orchestrator.store.dialect import Dialect
+from orchestrator.store.reads import Read
+from orchestrator.store.transaction import Transaction
+from tests.engine.held_back import held_back
+from tests.support.waiting import eventually
+
+SELECT = "SELECT pk, label FROM things WHERE pk IN :pks"
+# What is a parameter, a format or a list elsewhere is none within quotes.
+ODD = "SELECT label FROM things WHERE label <> '100 %; {1,2}' AND pk >= :least ORDER BY pk"
+LOCK = "SELECT pk FROM things WHERE pk IN :pks ORDER BY pk FOR NO KEY UPDATE"
+LABELS = ("", "plain", "100 %; {1,2}", "it's \\ \N{SEEDLING}")
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(DatabaseOptions(database_url, pool_size=3))
+
+    def create(tx: Transaction) -> None:
+        tx.run("CREATE TABLE things (pk bigint PRIMARY KEY, label text)")
+        for pk, label in enumerate(LABELS, -1):
+            tx.run("INSERT INTO things VALUES (:pk, :label)", pk=pk, label=label)
+
+    await database.write(create)
+    yield database
+    await database.close()
+
+
+async def test_each_finds_its_own_rows(database: Database) -> None:
+    def use_case(tx: Transaction) -> None:
+        some = Read(SELECT, {"pks": [2, -1, 77]}, at_once=True)
+        none = Read(SELECT, {"pks": []})
+        odd = Read(ODD, {"least": -(2**62)})
+        tx.read(Read(LOCK, {"pks": [0, 1]}), some, none, odd)
+        assert sorted(map(tuple, some.rows)) == [(-1, ""), (2, LABELS[3])]
+        assert none.rows == []
+        assert odd.rows == [("",), ("plain",), (LABELS[3],)]
+
+    for _ in range(12):
+        # A driver that prepares what it has seen often enough would fail later than at once.
+        await database.write(use_case)
+
+
+async def test_what_was_put_off_comes_first(database: Database) -> None:
+    def use_case(tx: Transaction) -> None:
+        relabel = "UPDATE things SET label = r.label FROM :rows AS r (pk bigint, label text) WHERE things.pk = r.pk"
+        tx.put_off(relabel, [{"pk": 0, "label": "new"}])
+        read = Read(SELECT, {"pks": [0]})
+        tx.read(read)
+        assert list(map(tuple, read.rows)) == [(0, "new")]
+
+    await database.write(use_case)
+
+
+async def test_a_timed_read_tells_when_and_nothing_more_in_its_rows(database: Database) -> None:
+    def use_case(tx: Transaction) -> tuple[list[tuple[int, ...]], datetime, datetime, datetime]:
+        before = tx.now()
+        read = Read(LOCK, {"pks": [0, 1]}, is_timed=True)
+        tx.read(read, Read(SELECT, {"pks": [0]}))
+        return [tuple(row) for row in read.rows], before, tx.read_at(), tx.now()
+
+    rows, before, at, after = await database.write(use_case)
+    assert rows == [(0,), (1,)]
+    assert before <= at <= after
+    assert abs(datetime.now(UTC) - at) < timedelta(minutes=1)
+
+
+async def test_what_follows_a_lock_sees_what_was_committed_while_that_was_waited_for(database: Database) -> None:
+    if database.dialect is Dialect.SQLITE:
+        pytest.skip("there is one writer, and nobody waits for a row")
+
+    def first(tx: Transaction) -> None:
+        tx.read(Read(LOCK, {"pks": [0]}))
+        tx.run("UPDATE things SET label = 'of the first' WHERE pk = 1")
+
+    def second(tx: Transaction) -> str:
+        read = Read(SELECT, {"pks": [1]})
+        tx.read(Read(LOCK, {"pks": [0]}), read)
+        [(_, label)] = read.rows
+        return str(label)
+
+    def waits(tx: Transaction) -> bool:
+        sql = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        return bool(tx.rows(sql))
+
+    async def is_waiting() -> bool:
+        return await database.read(waits)
+
+    async with held_back(database, first) as held:
+        other = asyncio.create_task(database.write(second))
+        await eventually(is_waiting, "the second to wait for the first's lock")
+        await held.commit()
+        assert await other == "of the first"
