@@ -60,6 +60,7 @@ class Dispatcher(Loop):
         self._outlets = Outlets(lambda: None, lambda: None, lambda: None)
         self._orphans: list[tuple[int, int, int]] = []
         self._is_unsure = False
+        self._is_short = True
         self._look_again_after: set[asyncio.Task[None]] = set()
         self._draining = False
         self._turn = 0
@@ -80,6 +81,7 @@ class Dispatcher(Loop):
         if self._is_claiming:
             # What it claims would be taken for claims that nobody here goes on with.
             return None
+        self._is_short = True
         await self.give_back()
         if self.in_flight >= self._options.concurrency or self._draining:
             return None
@@ -131,6 +133,7 @@ class Dispatcher(Loop):
                 self._log.warning("claims are given back later", error=repr(error))
                 self._is_unsure = True
             return None
+        self._is_short = claimed.is_short
         for claim in claimed.claims:
             conversation = asyncio.create_task(self._keep_up(claim, began))
             self._conversations[conversation] = (claim.execution_pk, claim.worker_id)
@@ -140,6 +143,7 @@ class Dispatcher(Loop):
     async def _release(self, claims: Sequence[Claim]) -> None:
         held = [(claim.execution_pk, claim.worker_id, claim.token) for claim in claims]
         await self._database.write(timers.release_claims, self._definitions, held)
+        self.wake()
 
     async def _keep_up(self, claim: Claim, began: float) -> None:
         current: Claim | None = claim
@@ -220,7 +224,7 @@ class Dispatcher(Loop):
         is_tidy = not self._is_unsure and not self._orphans
         if not (self._claims_with_next_commit and is_tidy) or terms.lease is None:
             return await self._database.write(apply, self._definitions, reports, terms, jitter)
-        self._claims_with_next_commit, self._is_claiming = False, True
+        self._claims_with_next_commit, self._is_claiming, self._is_short = False, True, True
         began = asyncio.get_running_loop().time()
         commit = self._database.write(apply_and_claim, self._definitions, reports, terms, jitter, self._next_places())
         try:
@@ -276,4 +280,6 @@ class Dispatcher(Loop):
         if conversation in self._look_again_after:
             self._look_again_after.discard(conversation)
             self._is_unsure = True
-        self.wake()
+        if self._is_short or self._is_unsure or self._orphans:
+            # Otherwise nobody waits for the place, and whoever is due later is waited for already.
+            self.wake()

@@ -18,7 +18,7 @@ from orchestrator.service import allowances
 from orchestrator.service.allowances import Allowance
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
-from orchestrator.service.sharing import Places, next_due, shares
+from orchestrator.service.sharing import Places, is_due, next_due, shares
 from orchestrator.store import apps, callbacks, executions
 from orchestrator.store.clock import to_micros
 from orchestrator.store.dialect import Dialect
@@ -79,11 +79,13 @@ class Claim:
 class Claimed:
     """The claims, and when to look again: `wait` is None when only a wake-up can bring more work.
 
-    `is_left_out`: apps were not looked at, for the sake of what shared the transaction.
+    `is_short`: due workers may be left that wait for a place. `is_left_out`: apps were not looked at, for the sake of
+    what shared the transaction.
     """
 
     claims: tuple[Claim, ...]
     wait: timedelta | None
+    is_short: bool = True
     is_left_out: bool = False
 
 
@@ -109,10 +111,11 @@ def next_claims(
         # The end of any call wakes the dispatcher.
         return Claimed(claims, None)
     is_passed_over = is_left_out or any(one.execution_pk not in held for one in candidates)
-    wait = next_due(_due(tx) if claims else due_apps, {claim.app.pk for claim in claims}, now)
+    left = _due(tx) if claims else due_apps
+    wait = next_due(left, {claim.app.pk for claim in claims}, now)
     if is_passed_over:
         wait = PASSED_OVER_LOOK if wait is None else min(wait, PASSED_OVER_LOOK)
-    return Claimed(claims, wait, is_left_out)
+    return Claimed(claims, wait, any(is_due(app, now) for app in left), is_left_out)
 
 
 def renew(claim: Claim, worker: Worker, workers: str, app: apps.AppFacts, worker_state: str) -> Claim:

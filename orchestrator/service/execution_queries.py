@@ -45,9 +45,9 @@ def find(tx: Transaction, scope: Scope, execution_id: str, application: str | No
 
 def whole(tx: Transaction, scope: Scope, execution_id: str, application: str | None = None) -> WholeExecution:
     """An execution with its workers, as of one instant: a transaction of its own. Raises NotFound, as `find`."""
-    execution_views.freeze(tx)
+    tx.freeze()
     found = find(tx, scope, execution_id, application)
-    return WholeExecution(found, execution_views.workers(tx, found.pk), execution_views.totals(tx, found.pk))
+    return WholeExecution(found, *execution_views.workers_and_totals(tx, found.pk))
 
 
 def listed(tx: Transaction, scope: Scope, query: ExecutionQuery, page: Page) -> Slice[ExecutionView]:

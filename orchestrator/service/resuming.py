@@ -16,7 +16,7 @@ from orchestrator.service import execution_queries, orders
 from orchestrator.service.launching import LaunchOrder
 from orchestrator.service.orders import CheckedLaunch, LaunchRequest
 from orchestrator.service.tokens import Caller, Scope
-from orchestrator.store import callbacks, execution_views, past_calls
+from orchestrator.store import callbacks, past_calls
 from orchestrator.store.execution_views import ExecutionView
 from orchestrator.store.past_calls import PastCall
 from orchestrator.store.transaction import Transaction
@@ -77,7 +77,7 @@ def look_back(tx: Transaction, scope: Scope, execution_id: str, call: str) -> Lo
     named = _CALL_ID.fullmatch(call)
     if named is None:
         raise Invalid("write the id of a call as its list shows it, such as 0.12", field="$.call")
-    execution_views.freeze(tx)
+    tx.freeze()
     found = execution_queries.find(tx, scope, execution_id)
     worker_id, token = int(named[1]), int(named[2])
     made = past_calls.call(tx, found.pk, worker_id, token)

@@ -26,7 +26,7 @@ class Places:
 def shares(due_apps: Sequence[DueApp], now: datetime, places: Places) -> dict[int, int]:
     """How many workers of each app are claimed at most, by the app's key."""
     # Where there are fewer places than such apps, who has waited longest goes first.
-    due = sorted((app for app in due_apps if _is_due(app, now)), key=lambda app: app.first_due_at or 0)
+    due = sorted((app for app in due_apps if is_due(app, now)), key=lambda app: app.first_due_at or 0)
     # One for each app that may come; kept for none, a place would stand empty.
     spare = min(places.spare, sum(not app.standing.calling for app in due_apps))
     demands = [Demand(app.pk, _room(app, now)) for app in due]
@@ -38,7 +38,7 @@ def shares(due_apps: Sequence[DueApp], now: datetime, places: Places) -> dict[in
 
 def giving_way(due_apps: Sequence[DueApp], going_on: Collection[int], now: datetime) -> set[int]:
     """Those of the apps whose place another one should have, whose due workers wait for nothing but a place."""
-    waiting = [Contender(app.pk, app.standing.calling) for app in due_apps if _is_due(app, now) and _room(app, now) > 0]
+    waiting = [Contender(app.pk, app.standing.calling) for app in due_apps if is_due(app, now) and _room(app, now) > 0]
     calling = {app.pk: app.standing.calling for app in due_apps}
     return {pk for pk in going_on if any(one.app != pk and one.has_less_than(calling.get(pk, 0)) for one in waiting)}
 
@@ -58,7 +58,8 @@ def next_due(due_apps: Sequence[DueApp], taken: Collection[int], now: datetime) 
     return min(waits, default=None)
 
 
-def _is_due(app: DueApp, now: datetime) -> bool:
+def is_due(app: DueApp, now: datetime) -> bool:
+    """Whether a worker of the app is due."""
     return app.first_due_at is not None and app.first_due_at <= to_micros(now)
 
 

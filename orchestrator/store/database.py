@@ -26,7 +26,7 @@ from orchestrator.store import sqlite_upkeep
 from orchestrator.store.dialect import Dialect
 from orchestrator.store.embedded_clock import LEAST_JUMP, EmbeddedClock, shift_durations
 from orchestrator.store.faults import DRIVER_ERRORS, READ_ONLY, is_unavailable, sqlstate
-from orchestrator.store.postgresql_connections import driver_url, postgresql_engine
+from orchestrator.store.postgresql_connections import driver_url, opening, postgresql_engine
 from orchestrator.store.postgresql_network import hang_up
 from orchestrator.store.sole_writer import SoleWriter
 from orchestrator.store.sqlite_connections import sqlite_engine
@@ -38,8 +38,9 @@ T = TypeVar("T")
 SERIALIZATION_TRIES = 5
 # Nothing of ours that is worth waiting for takes longer.
 CLOSE_SECS = 5.0
-# A unique key that another transaction has taken meanwhile: tried again, the use case sees it and can say so.
-_RETRYABLE = frozenset({"40001", "40P01", "23505"})
+# A unique key that another transaction has taken meanwhile: tried again, the use case sees it and can say so. A
+# prepared statement that the driver has dropped with its own, as it does when tables are altered, is prepared again.
+_RETRYABLE = frozenset({"40001", "40P01", "23505", "26000"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,8 @@ class Database:
         is_committing = False
         try:
             with connection.begin():
-                transaction = Transaction(connection, self.dialect, self._clock)
+                begin = opening(connection, writes=writes) if self.dialect is Dialect.POSTGRESQL else None
+                transaction = Transaction(connection, self.dialect, self._clock, begin)
                 result = work(transaction)
                 transaction.finish()
                 is_committing = True

@@ -34,6 +34,20 @@ def translate(sql: str, dialect: Dialect) -> str:
     return _PARAMETER.sub(r"%(\1)s", sql)
 
 
+@lru_cache(maxsize=128)
+def numbered(sql: str) -> tuple[str, tuple[str, ...]]:
+    """The statement as PostgreSQL itself takes it, with $1 for its first parameter, and the parameters' names."""
+    names: list[str] = []
+
+    def number(found: re.Match[str]) -> str:
+        if found[1] not in names:
+            names.append(found[1])
+        return f"${names.index(found[1]) + 1}"
+
+    text = _PARAMETER.sub(number, _LIST.sub(r"= ANY(:\1)", sql))
+    return text, tuple(names)
+
+
 @lru_cache(maxsize=16)
 def as_one_row(sql: str) -> str:
     """SQLite's form of a SELECT whose rows all come in one, as a JSON array of arrays; for integers and text."""

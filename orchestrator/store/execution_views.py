@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.store.dialect import Dialect
+from orchestrator.store.reads import Read
 from orchestrator.store.transaction import Transaction
 
 _EXECUTION = """
@@ -146,23 +146,11 @@ def listed(
     return [_execution(row) for row in rows]
 
 
-def freeze(tx: Transaction) -> None:
-    """Let this transaction, which has asked nothing yet, see the database as it is at one instant.
-
-    Otherwise, on PostgreSQL, an execution's row could be from before its end and its workers from after it.
-    """
-    if tx.dialect is Dialect.POSTGRESQL:
-        tx.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-
-
-def workers(tx: Transaction, pk: int) -> list[WorkerView]:
-    return [WorkerView(*row) for row in tx.rows(_WORKERS, pk=pk)]
-
-
-def totals(tx: Transaction, pk: int) -> Totals:
-    [calls] = tx.rows(_CALL_TOTALS, pk=pk)
-    [delivered] = tx.rows(_DELIVERED, pk=pk)
-    return Totals(*calls, *delivered)
+def workers_and_totals(tx: Transaction, pk: int) -> tuple[list[WorkerView], Totals]:
+    """An execution's workers by their ids, and what it amounts to."""
+    workers, calls, delivered = (Read(sql, {"pk": pk}) for sql in (_WORKERS, _CALL_TOTALS, _DELIVERED))
+    tx.read(workers, calls, delivered)
+    return [WorkerView(*row) for row in workers.rows], Totals(*calls.rows[0], *delivered.rows[0])
 
 
 def apps_called(tx: Transaction, workspace_id: str, app_id: str) -> list[int]:

@@ -14,10 +14,10 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import NullPool
 
 from orchestrator.store.postgresql_network import BoundedConnection, network_timeouts
+from orchestrator.store.reads import PREPARED, Prepared
 
 # What PostgreSQL shows of a server's connections; `db copy` looks for it.
 APPLICATION_NAME = "orchestrator"
-_POOLED = "pooled"
 
 # A transaction is a few milliseconds; whatever is near one of these is stuck, and holds up others. A commit that was
 # acknowledged has reached the disk, whatever the server's own setting is.
@@ -43,20 +43,28 @@ def postgresql_engine(url: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def configure(raw: Any, record: Any) -> None:
-        record.info[_POOLED] = _is_pooled(raw)
-        if record.info[_POOLED]:
+        is_pooled = _is_pooled(raw)
+        record.info[PREPARED] = Prepared(is_kept=not is_pooled)
+        if is_pooled:
             raw.prepare_threshold = None
         else:
             raw.execute(_SET, prepare=False)
         raw.commit()
+        # Whoever needs a transaction says so with its first statement: `opening`.
+        raw.autocommit = True
 
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        if connection.info[_POOLED]:
-            raw: Any = connection.connection.driver_connection
-            raw.execute(_SET_LOCAL, prepare=False)
+    @event.listens_for(engine, "rollback")
+    def rollback(connection: Connection) -> None:
+        connection.info[PREPARED].forget()
 
     return engine
+
+
+def opening(connection: Connection, *, writes: bool) -> str | None:
+    """What a transaction begins with; None where it needs none, since it only reads, and each statement for itself."""
+    if not connection.info[PREPARED].is_kept:
+        return f"BEGIN; {_SET_LOCAL}"
+    return "BEGIN" if writes else None
 
 
 def plain_engine(url: str) -> Engine:

@@ -11,28 +11,36 @@ from sqlmodel import Session, SQLModel
 
 from orchestrator.store.clock import from_micros
 from orchestrator.store.dialect import Dialect, as_one_row, bind, translate
-from orchestrator.store.reads import INSTANT, Read, one_query
+from orchestrator.store.reads import INSTANT, PREPARED, Prepared, Read
 from orchestrator.store.row_sets import row_set, together
 
 Clock = Callable[[], datetime]
 
 _DATABASE_NOW = f"SELECT {INSTANT}"
+_FREEZE = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
 class Transaction:
     """What a use case works with between BEGIN and COMMIT; it lives in one thread and is never shared."""
 
-    def __init__(self, connection: Connection, dialect: Dialect, clock: Clock | None) -> None:
+    def __init__(
+        self, connection: Connection, dialect: Dialect, clock: Clock | None, opening: str | None = None
+    ) -> None:
+        """`opening`: what PostgreSQL is told with the first statement; None where each is a transaction of its own."""
         self._connection = connection
         self._cursor = connection.connection.cursor()
         self._clock = clock
         self._read_at: datetime | None = None
+        self._opening = opening
+        self._is_block = opening is not None
+        self._has_read = False
         self._put_off: list[tuple[str, Sequence[Mapping[str, Any]]]] = []
         self.dialect = dialect
 
     @property
     def session(self) -> Session:
         """The ORM on this transaction's connection, for everything that is not hot."""
+        self._open()
         self.settle()
         return self._session
 
@@ -57,7 +65,7 @@ class Transaction:
         if self.dialect is Dialect.SQLITE:
             return datetime.now(UTC)
         self.settle()
-        self._cursor.execute(_DATABASE_NOW)
+        self._execute(_DATABASE_NOW)
         return from_micros(self._cursor.fetchone()[0])  # type: ignore[index]
 
     def read_at(self) -> datetime:
@@ -74,12 +82,18 @@ class Transaction:
                 read.rows = list(found(read.sql, **read.parameters))
             return
         self.settle()
-        # Prepared, a text of several statements would be refused, and each of these texts is another one.
-        self._cursor.execute(one_query(reads), prepare=False)  # type: ignore[call-arg]
-        for number, read in enumerate(reads):
-            if number:
+        prepared: Prepared = self._connection.info.setdefault(PREPARED, Prepared(is_kept=False))
+        text = prepared.query(reads, is_first=not (self._has_read and self._is_block))
+        if self._opening is not None:
+            text, self._opening = f"{self._opening};{text}", None
+        self._has_read = True
+        self._cursor.execute(text, prepare=False)  # type: ignore[call-arg]
+        for read in reads:
+            while not self._cursor.description:
+                # What was prepared, or set.
                 self._cursor.nextset()
             read.rows = self._cursor.fetchall()  # type: ignore[assignment]
+            self._cursor.nextset()
             if read.is_timed:
                 self._note_instant(read)
 
@@ -92,7 +106,7 @@ class Transaction:
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Run a statement that returns rows (SELECT, or RETURNING)."""
         self.settle()
-        self._cursor.execute(translate(sql, self.dialect), bind(parameters, self.dialect))
+        self._execute(translate(sql, self.dialect), bind(parameters, self.dialect))
         return self._cursor.fetchall()  # type: ignore[return-value]
 
     def _rows_at_once(self, sql: str, **parameters: Any) -> list[Sequence[Any]]:
@@ -109,7 +123,7 @@ class Transaction:
     def run(self, sql: str, **parameters: Any) -> int:
         """Run a statement; returns how many rows it wrote."""
         self.settle()
-        self._cursor.execute(translate(sql, self.dialect), bind(parameters, self.dialect))
+        self._execute(translate(sql, self.dialect), bind(parameters, self.dialect))
         return self._cursor.rowcount
 
     def run_many(self, sql: str, rows: Sequence[dict[str, Any]]) -> int:
@@ -117,6 +131,7 @@ class Transaction:
         if not rows:
             return 0
         self.settle()
+        self._open()
         self._cursor.executemany(translate(sql, self.dialect), rows)
         return self._cursor.rowcount
 
@@ -126,13 +141,28 @@ class Transaction:
             return 0
         if self.dialect is Dialect.POSTGRESQL:
             statements, self._put_off = [*self._put_off, (sql, rows)], []
-            self._cursor.execute(*together(statements))
+            self._execute(*together(statements))
             return self._cursor.rowcount
         written = 0
         for statement, parameters in row_set(sql).parts(rows):
             self._cursor.execute(statement, parameters)
             written += self._cursor.rowcount
         return written
+
+    def freeze(self) -> None:
+        """Let this transaction, which only reads and has asked nothing yet, see the database as of one instant."""
+        if self.dialect is Dialect.POSTGRESQL:
+            self._opening = f"{self._opening or 'BEGIN'};{_FREEZE}"
+            self._is_block = True
+
+    def _execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+        self._open()
+        self._cursor.execute(sql, parameters)
+
+    def _open(self) -> None:
+        if self._opening is not None:
+            opening, self._opening = self._opening, None
+            self._cursor.execute(opening, prepare=False)  # type: ignore[call-arg]
 
     def put_off(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """As `run_all`, but PostgreSQL gets it with the next one of them, which must not write the same rows.

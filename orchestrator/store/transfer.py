@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
+from time import monotonic, sleep
 from typing import Any
 
 import orjson
@@ -39,6 +40,8 @@ FILLED = (
     tables_records,
 )  # importing them is what fills the metadata
 LOCK_PATIENCE_SECS = 5
+# A connection that was closed a moment ago is seen until its process has ended.
+LEAVING_SECS = 2.0
 NO_NODE = ""
 _DIGEST_BYTES = 16
 _DIGESTS = 2 ** (8 * _DIGEST_BYTES)
@@ -167,8 +170,8 @@ class PostgresSide(Side):
             self.tx.run(f"SET LOCAL lock_timeout = '{LOCK_PATIENCE_SECS}s'")
             # Readers may go on. This comes first: the snapshot is taken when nobody writes any more.
             self.tx.run(f"LOCK TABLE {names} IN EXCLUSIVE MODE")
-            connections = server_connections(self.tx)
             alive = nodes.others(self.tx, NO_NODE, to_micros(self.tx.now() - fresh))
+            connections = server_connections(self.tx, LEAVING_SECS if not alive else 0.0)
         if connections:
             raise DatabaseBusy(f"{connections} connections of a running server are open to the {self.name}")
         if alive:
@@ -211,10 +214,15 @@ class PostgresSide(Side):
         return [known[column.name] for column in table.columns]
 
 
-def server_connections(tx: Transaction) -> int:
-    """How many connections of running servers PostgreSQL sees on this database, this one apart."""
-    [(connections,)] = tx.rows(_CONNECTIONS, name=APPLICATION_NAME)
-    return int(connections)
+def server_connections(tx: Transaction, patience_secs: float) -> int:
+    """How many connections of running servers PostgreSQL sees on this database, and goes on seeing; not this one."""
+    until = monotonic() + patience_secs
+    while True:
+        tx.rows("SELECT pg_stat_clear_snapshot()")
+        [(connections,)] = tx.rows(_CONNECTIONS, name=APPLICATION_NAME)
+        if not connections or monotonic() >= until:
+            return int(connections)
+        sleep(0.02)
 
 
 @contextmanager

@@ -161,12 +161,12 @@ async def test_an_execution_and_its_workers_are_seen_at_one_instant(api_on_postg
     loop = asyncio.get_running_loop()
 
     def look(tx: Transaction) -> tuple[ExecutionView, list[WorkerView]]:
-        execution_views.freeze(tx)
+        tx.freeze()
         view = execution_views.find(tx, "default", execution["id"], None)
         assert view is not None
         loop.call_soon_threadsafe(found.set)
         asyncio.run_coroutine_threadsafe(leave.wait(), loop).result(timeout=10)
-        return view, execution_views.workers(tx, view.pk)
+        return view, execution_views.workers_and_totals(tx, view.pk)[0]
 
     looking = asyncio.ensure_future(api_on_postgresql.read(look))
     await found.wait()

@@ -11,7 +11,8 @@ import pytest_asyncio
 
 from orchestrator.service import pull_timers, timers
 from orchestrator.store.clock import from_micros, to_micros
-from orchestrator.store.dialect import Dialect
+from orchestrator.store.dialect import Dialect, numbered
+from orchestrator.store.reads import Read, statement_of
 from orchestrator.store.transaction import Transaction
 from tests.engine.crowd import insert_crowd
 from tests.engine.scripted import Scripted, scripted_world
@@ -43,6 +44,9 @@ async def crowded(shared_database_url: str) -> AsyncIterator[Scripted]:
         yield scripted
 
 
+GENERIC = object()
+
+
 class RecordingCursor:
     """Notes every statement as the driver gets it, with the parameters of its first time."""
 
@@ -51,11 +55,11 @@ class RecordingCursor:
         self._statements = statements
 
     def execute(self, sql: str, parameters: Any = (), *, prepare: bool | None = None) -> Any:
-        # A text of several statements has no parameters.
-        for one in [sql] if parameters else sql.split(";"):
-            self._statements.setdefault(one, parameters)
-        how = {} if prepare is None else {"prepare": prepare}
-        return self._cursor.execute(sql, parameters, **how)
+        if prepare is False:
+            # The text of several reads, which are noted one by one.
+            return self._cursor.execute(sql, prepare=False)
+        self._statements.setdefault(sql, parameters)
+        return self._cursor.execute(sql, parameters)
 
     def executemany(self, sql: str, many: Any) -> Any:
         self._statements.setdefault(sql, many[0])
@@ -74,7 +78,16 @@ def record_statements(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         original(tx, *arguments)
         tx._cursor = RecordingCursor(tx._cursor, statements)
 
+    read_all = Transaction.read
+
+    def reading(tx: Transaction, *reads: Read) -> None:
+        if tx.dialect is Dialect.POSTGRESQL:
+            # They are planned for any parameters.
+            statements.update((numbered(statement_of(read))[0], GENERIC) for read in reads)
+        read_all(tx, *reads)
+
     monkeypatch.setattr(Transaction, "__init__", recording)
+    monkeypatch.setattr(Transaction, "read", reading)
     return statements
 
 
@@ -82,6 +95,8 @@ async def plan_of(world: World, sql: str, parameters: Any) -> str:
     explain = "EXPLAIN QUERY PLAN" if world.database.dialect is Dialect.SQLITE else "EXPLAIN"
 
     def use_case(tx: Transaction) -> list[Any]:
+        if parameters is GENERIC:
+            return tx.rows(f"EXPLAIN (GENERIC_PLAN) {sql}")
         tx._cursor.execute(f"{explain} {sql}", parameters)
         return list(tx._cursor.fetchall())
 

@@ -5,11 +5,13 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from orchestrator.domain.errors import CommitUnknown
 from orchestrator.store.database import Database, DatabaseOptions
+from orchestrator.store.reads import Read
 from orchestrator.store.transaction import Transaction
 from tests.support.postgres import PostgresServer
 
@@ -107,6 +109,13 @@ def prepared(tx: Transaction) -> int:
     return int(count)
 
 
+def read_together(tx: Transaction) -> list[list[Any]]:
+    some = "SELECT n FROM generate_series(1, 3) AS n WHERE n IN :some AND n >= :least ORDER BY n"
+    reads = Read(some, {"some": [1, 2], "least": 2}), Read(some, {"some": [1, 2], "least": -5}, is_timed=True)
+    tx.read(*reads)
+    return [read.rows for read in reads]
+
+
 def name(tx: Transaction) -> str:
     return str(tx.rows("SELECT current_setting('application_name')")[0][0])
 
@@ -139,6 +148,8 @@ async def test_behind_a_pooler_nothing_outlives_a_transaction(
         database = Database(DatabaseOptions(url, pool_size=1))
         try:
             assert await database.write(settings) == WANTED
+            for _ in range(12):
+                assert await database.write(read_together) == [[(2,)], [(1,), (2,)]]
             assert await database.read(prepared) == 0
             raw = database._connections[0].connection.driver_connection
             assert raw is not None

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from orchestrator.store import reads
 from orchestrator.store.database import Database, DatabaseOptions
 from orchestrator.store.dialect import Dialect
-from orchestrator.store.reads import Read
+from orchestrator.store.reads import PREPARED, Prepared, Read
 from orchestrator.store.transaction import Transaction
 from tests.engine.held_back import held_back
 from tests.support.waiting import eventually
@@ -99,3 +100,53 @@ async def test_what_follows_a_lock_sees_what_was_committed_while_that_was_waited
         await eventually(is_waiting, "the second to wait for the first's lock")
         await held.commit()
         assert await other == "of the first"
+
+
+async def test_what_was_prepared_is_prepared_again_once_the_driver_has_dropped_it(database: Database) -> None:
+    class Refused(Exception):
+        pass
+
+    def use_case(tx: Transaction, fails: bool, alters: bool) -> list[int]:
+        if alters:
+            tx.run("ALTER TABLE things ADD COLUMN more int")
+        read = Read(LOCK, {"pks": [0, 1]})
+        tx.read(read)
+        if fails:
+            raise Refused
+        return [pk for (pk,) in read.rows]
+
+    for _ in range(2):
+        assert await database.write(use_case, fails=False, alters=False) == [0, 1]
+        with pytest.raises(Refused):
+            await database.write(use_case, fails=True, alters=False)
+    for _ in range(12):
+        # Enough for the driver to have prepared statements of its own, which it drops together with ours.
+        await database.write(lambda tx: tx.rows("SELECT label FROM things WHERE pk = :pk", pk=0))
+        await database.write(use_case, fails=False, alters=False)
+    assert await database.write(use_case, fails=False, alters=True) == [0, 1]
+    assert await database.write(use_case, fails=False, alters=False) == [0, 1]
+
+
+async def test_a_plan_does_not_outlive_the_smallness_of_its_table(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(DatabaseOptions(postgres_url, pool_size=1))
+    wanted = Read(SELECT, {"pks": [1]})
+
+    def plan(tx: Transaction) -> str:
+        tx.read(wanted)
+        prepared: Prepared = tx._connection.info[PREPARED]
+        return "\n".join(line for (line,) in tx.rows(f"EXPLAIN EXECUTE {prepared.names[wanted.sql]}('{{1}}')"))
+
+    def create(tx: Transaction) -> None:
+        tx.run("CREATE TABLE things (pk bigint PRIMARY KEY, label text)")
+        tx.run("INSERT INTO things VALUES (1, 'one')")
+        tx.run("ANALYZE things")
+
+    await database.write(create)
+    assert "Seq Scan" in await database.write(plan)
+    await database.write(lambda tx: tx.run("INSERT INTO things SELECT n, 'more' FROM generate_series(2, 20000) AS n"))
+    assert "Seq Scan" in await database.write(plan), "it was kept, as long as it may be"
+    monkeypatch.setattr(reads, "PLAN_SECS", 0.0)
+    assert "Seq Scan" not in await database.write(plan)
+    await database.close()
