@@ -145,7 +145,7 @@ def _keep(tx: Transaction, steps: Sequence[Step]) -> Sequence[None]:
         }
         for key, _, _ in steps
     ]
-    if executions.update_workers(tx, workers) != len(steps):
+    if executions.write(tx, [], workers, [])[1] != len(steps):
         raise RuntimeError("a worker was not where it had been left")
     return [None] * len(steps)
 

@@ -160,9 +160,10 @@ def save(tx: Transaction, held: Iterable[Held], now: datetime) -> None:
                 (inserts if was is None else updates).append(_worker_row(one, worker, was))
             one.guards[worker_id] = (worker.token, worker.status.value)
         one.execution.touched.clear()
-    if statements.update(tx, changed) != len(changed):
+    written = statements.write(tx, changed, updates, renewals)
+    if written[0] != len(changed):
         raise GuardMissed("an execution's row was not as it had been read under its lock")
-    if statements.update_workers(tx, updates) + statements.renew_workers(tx, renewals) != len(updates) + len(renewals):
+    if written[1] != len(updates) + len(renewals):
         raise GuardMissed("a worker's row was not as it had been read under its execution's lock")
     statements.insert_workers(tx, inserts)
     if events.publish(tx, ended) != len(ended):

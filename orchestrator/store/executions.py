@@ -118,17 +118,18 @@ def workers(pks: Iterable[int]) -> Read:
     return Read(_WORKERS, {"pks": sorted(pks)}, at_once=True)
 
 
-def update(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
-    return tx.run_all(_UPDATE, rows)
+def write(
+    tx: Transaction,
+    executions: Sequence[dict[str, Any]],
+    workers: Sequence[dict[str, Any]],
+    renewals: Sequence[dict[str, Any]],
+) -> tuple[int, int]:
+    """Update executions and workers, each behind its guard; returns how many executions and how many workers were.
 
-
-def update_workers(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
-    return tx.run_all(_UPDATE_WORKER, rows)
-
-
-def renew_workers(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
-    """As `update_workers`, of those of whom only the numbers and the times of the claim have changed."""
-    return tx.run_all(_RENEW_WORKER, rows)
+    `renewals`: workers of whom only the numbers and the times of the claim have changed.
+    """
+    counts = tx.run_each((_UPDATE, executions), (_UPDATE_WORKER, workers), (_RENEW_WORKER, renewals))
+    return counts[0], counts[1] + counts[2]
 
 
 def insert_workers(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:

@@ -62,20 +62,26 @@ def row_set(sql: str) -> RowSet:
     return RowSet(sql, columns, getter if len(columns) > 1 else lambda row: (getter(row),))
 
 
-def together(statements: Sequence[tuple[str, Sequence[Row]]]) -> tuple[str, dict[str, Any]]:
-    """One statement for PostgreSQL that does all of these, and tells of the last how many rows it wrote.
+def together(statements: Sequence[tuple[str, Sequence[Row]]], counted: int = 1) -> tuple[str, dict[str, Any]]:
+    """One statement for PostgreSQL that does all of these, and tells of the last of them how many rows it wrote.
 
-    They see the database as it was before all of them, so no two may write the same row.
+    Where several are `counted`, from the end, it gives their numbers as its one row. They see the database as it was
+    before all of them, so no two may write the same row.
     """
     parameters: dict[str, Any] = {}
     for number, (sql, rows) in enumerate(statements):
         parameters |= row_set(sql).arrays(rows, _prefix(number))
-    return _joined(tuple(sql for sql, _ in statements)), parameters
+    return _joined(tuple(sql for sql, _ in statements), counted), parameters
 
 
 @lru_cache(maxsize=64)
-def _joined(statements: tuple[str, ...]) -> str:
+def _joined(statements: tuple[str, ...], counted: int) -> str:
     texts = [_with_arrays(sql, _prefix(number)) for number, sql in enumerate(statements)]
+    if counted > 1:
+        begin = len(texts) - counted
+        texts[begin:] = [f"{text} RETURNING 1" for text in texts[begin:]]
+        counts = ", ".join(f"(SELECT count(*) FROM s{number})" for number in range(begin, len(texts)))  # noqa: S608
+        texts.append(f"SELECT {counts}")
     before = ", ".join(f"s{number} AS ({text})" for number, text in enumerate(texts[:-1]))
     return translate(f"WITH {before} {texts[-1]}" if before else texts[-1], Dialect.POSTGRESQL)
 

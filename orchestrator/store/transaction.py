@@ -164,6 +164,16 @@ class Transaction:
             opening, self._opening = self._opening, None
             self._cursor.execute(opening, prepare=False)  # type: ignore[call-arg]
 
+    def run_each(self, *statements: tuple[str, Sequence[Mapping[str, Any]]]) -> list[int]:
+        """As `run_all` for each, which PostgreSQL gets at once, so that no two may write the same row."""
+        given = [one for one in statements if one[1]]
+        if self.dialect is Dialect.SQLITE or len(given) < 2:
+            return [self.run_all(*one) for one in statements]
+        put_off, self._put_off = self._put_off, []
+        self._execute(*together([*put_off, *given], len(given)))
+        counts = iter(self._cursor.fetchone())  # type: ignore[arg-type]
+        return [next(counts) if rows else 0 for _, rows in statements]
+
     def put_off(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """As `run_all`, but PostgreSQL gets it with the next one of them, which must not write the same rows.
 

@@ -24,6 +24,7 @@ ON CONFLICT (pk) DO UPDATE SET label = excluded.label"""
 RELABEL = """
 UPDATE things SET label = r.label FROM :rows AS r (pk bigint, label text, was text)
  WHERE things.pk = r.pk AND things.label = r.was"""
+GROW = "UPDATE things SET small = r.small FROM :rows AS r (pk bigint, small int) WHERE things.pk = r.pk"
 READ = "SELECT pk, small, flag, label FROM things WHERE pk IN :pks"
 
 LABELS = ("", "plain", 'quotes " and \\ and %', "naïve ☃ 🚀", "line\nbreak\t\x01\x7f", "NULL", "{}", "x" * 70_000, None)
@@ -84,6 +85,25 @@ async def test_the_number_of_rows_tells_which_guards_held(database: Database) ->
         tx.run_all(PUT, rows)
         assert tx.run_all(RELABEL, news) == 30
         assert [row["label"] for row in found(tx, rows)] == ["new" if at % 4 else "old" for at in range(40)]
+
+    await database.write(use_case)
+
+
+async def test_each_of_several_statements_tells_how_many_rows_it_wrote(database: Database) -> None:
+    rows = [{**thing(number), "label": "old"} for number in range(40)]
+    moved = [{"pk": row["pk"], "label": "new", "was": "old" if at else "moved on"} for at, row in enumerate(rows[:10])]
+    grown = [{"pk": row["pk"], "small": 7} for row in rows[10:]]
+    other = [{**same_thing(1), "label": "other"}]
+
+    def use_case(tx: Transaction) -> None:
+        tx.run_all(PUT, rows)
+        tx.put_off(PUT, other)
+        assert tx.run_each((RELABEL, moved), (RELABEL, []), (GROW, grown)) == [9, 0, 30]
+        assert found(tx, other) == other
+        assert [row["label"] for row in found(tx, rows)] == ["old"] + ["new"] * 9 + ["old"] * 30
+        assert {row["small"] for row in found(tx, rows[10:])} == {7}
+        assert tx.run_each((RELABEL, []), (GROW, grown[:1])) == [0, 1]
+        assert tx.run_each((RELABEL, []), (GROW, [])) == [0, 0]
 
     await database.write(use_case)
 
