@@ -21,15 +21,15 @@ from orchestrator.service.claim import Claim, Claimed, LeaseTerms, next_claims, 
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
 from orchestrator.service.report import ReadyAnswer, Report, refused
-from orchestrator.service.sharing import Places, giving_way
+from orchestrator.service.sharing import Places, giving_way, is_due
 from orchestrator.service.step_record import StepRecord, effects_of
 from orchestrator.store import apps as app_rows
 from orchestrator.store.apps import DueApp
 from orchestrator.store.transaction import Transaction
 
-# After so many steps in a row a worker queues like any other: where its app is at a limit, the app's other due
-# workers must have their turn too.
-RENEWALS_IN_A_ROW = 20
+# With every so-many-th step in a row a worker queues like any other, if others of its app are due: where that is at a
+# limit, they must have their turn too.
+STEPS_OF_A_TURN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,8 @@ def _begin(tx: Transaction, definitions: Definitions, reports: Sequence[Report],
     mutating = {report.claim.app.pk for report in reports if _mutates(report)}
     effects = AppEffects.reads({report.claim.app.pk for report in reports}, mutating)
     # Others that are due are asked about only where their turn may have come.
-    due = (app_rows.due(),) if terms.lease and terms.is_full else ()
+    is_of_interest = terms.is_full or any(_ends_turn(report.claim) for report in reports)
+    due = (app_rows.due(),) if terms.lease and is_of_interest else ()
     held = hold(tx, definitions, {pk for pk, _ in about}, about=about, then=(*effects, *due))
     now = tx.read_at()
     record = StepRecord(terms.node, now, terms.limits.message_shown_chars)
@@ -231,10 +232,11 @@ def _renew(work: _Work) -> dict[int, Claim]:
     if terms is None or not work.continuing:
         return {}
     apps, lease = {pk: work.apps.after(pk) for pk in _going_on(work)}, terms.lease(work.now)
+    queueing = {app.pk for app in work.due if is_due(app, work.now)}
     taken = {
         position: work.held[report.claim.execution_pk].execution.claim(report.claim.worker_id, lease)
         for position, report in work.continuing.items()
-        if _may_renew(work, report, apps)
+        if report.claim.app.pk in apps and _may_renew(work, report, queueing)
     }
     told = {pk: statuses(work.held[pk]) for pk in {work.continuing[position].claim.execution_pk for position in taken}}
     renewed = {}
@@ -247,18 +249,22 @@ def _renew(work: _Work) -> dict[int, Claim]:
     return renewed
 
 
-def _may_renew(work: _Work, report: Report, going_on: Collection[int]) -> bool:
+def _may_renew(work: _Work, report: Report, queueing: Collection[int]) -> bool:
     claim, execution = report.claim, work.held[report.claim.execution_pk].execution
-    token = execution.workers[claim.worker_id].token
-    may_go_on = claim.app.pk in going_on and claim.renewals < RENEWALS_IN_A_ROW
-    return may_go_on and execution.may_claim(claim.worker_id, token, work.now)
+    if _ends_turn(claim) and claim.app.pk in queueing:
+        return False
+    return execution.may_claim(claim.worker_id, execution.workers[claim.worker_id].token, work.now)
+
+
+def _ends_turn(claim: Claim) -> bool:
+    return claim.renewals % STEPS_OF_A_TURN == STEPS_OF_A_TURN - 1
 
 
 def _going_on(work: _Work) -> set[int]:
     """The apps whose workers may go on at once; on a full node they give way to apps that have less."""
     apps = {report.claim.app.pk for report in work.continuing.values()}
     going_on = {pk for pk in apps if work.apps.may_go_on(pk)}
-    return going_on - giving_way(work.due, going_on, work.now)
+    return going_on - giving_way(work.due, going_on, work.now) if work.terms.is_full else going_on
 
 
 def _has_made_due(held: Held) -> bool:
