@@ -108,19 +108,22 @@ async def _refused(_step: Step, error: Exception) -> None:
 def _begin(tx: Transaction, load: Load) -> None:
     claims = [claim_of(number, load) for number in range(load.lanes)]
     now = _micros()
-    executions.insert_workers(
-        tx,
-        [
-            {**_worker(claim.execution_pk, claim.worker_id, claim.step, claim.token, now), "app_pk": claim.app.pk}
-            | {"pull_task_pk": None}
-            for claim in claims
-        ],
-    )
-    executions.insert_states(
+    executions.insert_states_soon(
         tx,
         [
             {"execution_pk": one.execution_pk, "worker_id": one.worker_id, "state": one.worker_state, "output": None}
             for one in claims
+        ],
+    )
+    executions.write(
+        tx,
+        [],
+        [],
+        [],
+        [
+            {**_worker(claim.execution_pk, claim.worker_id, claim.step, claim.token, now), "app_pk": claim.app.pk}
+            | {"pull_task_pk": None}
+            for claim in claims
         ],
     )
 

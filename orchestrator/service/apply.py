@@ -27,9 +27,9 @@ from orchestrator.store import apps as app_rows
 from orchestrator.store.apps import DueApp
 from orchestrator.store.transaction import Transaction
 
-# With every so-many-th step in a row a worker queues like any other, if others of its app are due: where that is at a
-# limit, they must have their turn too.
-STEPS_OF_A_TURN = 20
+# After so many steps in a row a worker queues like any other, if others of its app are due: where that is at a limit,
+# they must have their turn too.
+RENEWALS_IN_A_ROW = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +257,7 @@ def _may_renew(work: _Work, report: Report, queueing: Collection[int]) -> bool:
 
 
 def _ends_turn(claim: Claim) -> bool:
-    return claim.renewals % STEPS_OF_A_TURN == STEPS_OF_A_TURN - 1
+    return claim.renewals > 0 and claim.renewals % RENEWALS_IN_A_ROW == 0
 
 
 def _going_on(work: _Work) -> set[int]:

@@ -81,20 +81,42 @@ def hold(
     wanted = set(pks)
     if not wanted:
         return {}
-    locked, workers = statements.lock(wanted, skip_locked=skip_locked), statements.workers(wanted)
-    tx.read(locked, workers, *then)
+    locked, standings = statements.lock(wanted, skip_locked=skip_locked), statements.standings(wanted)
+    workers = statements.workers(wanted, about)
+    tx.read(locked, standings, workers, *then)
     known = definitions.read(tx, {row[6] for row in locked.rows})
     held = {row[0]: _held(row, known[row[6]]) for row in locked.rows}
-    for row in workers.rows:
-        pk, worker_id = key = row[0], row[1]
-        if pk not in held:
+    rests = {pk: _Rest(tx, pk).worker for pk in held}
+    likely = {(row[0], row[1]): row for row in workers.rows}
+    for standing in standings.rows:
+        pk, worker_id, status, token, _ = standing
+        if (one := held.get(pk)) is None:
             continue
-        is_likely = about is None or key in about
-        held[pk].execution.workers[worker_id] = from_row(row) if is_likely else Bystander(row)
-        held[pk].guards[worker_id] = (row[4], row[2])
-        if is_likely:
-            held[pk].rows[worker_id] = row
+        one.guards[worker_id] = (token, status)
+        if (row := likely.get((pk, worker_id))) is None:
+            one.execution.workers[worker_id] = Bystander(standing, rests[pk])
+        else:
+            one.execution.workers[worker_id] = from_row(row)
+            one.rows[worker_id] = row
     return held
+
+
+class _Rest:
+    """The workers of a locked execution, read when one of them is asked for."""
+
+    __slots__ = ("_pk", "_tx", "_workers")
+
+    def __init__(self, tx: Transaction, pk: int) -> None:
+        self._tx = tx
+        self._pk = pk
+        self._workers: dict[int, Worker] = {}
+
+    def worker(self, worker_id: int) -> Worker:
+        if not self._workers:
+            read = statements.workers([self._pk])
+            self._tx.read(read)
+            self._workers = {row[1]: from_row(row) for row in read.rows}
+        return self._workers[worker_id]
 
 
 def hold_one(tx: Transaction, definitions: Definitions, pk: int) -> Held:
@@ -160,12 +182,11 @@ def save(tx: Transaction, held: Iterable[Held], now: datetime) -> None:
                 (inserts if was is None else updates).append(_worker_row(one, worker, was))
             one.guards[worker_id] = (worker.token, worker.status.value)
         one.execution.touched.clear()
-    written = statements.write(tx, changed, updates, renewals)
+    written = statements.write(tx, changed, updates, renewals, inserts)
     if written[0] != len(changed):
         raise GuardMissed("an execution's row was not as it had been read under its lock")
     if written[1] != len(updates) + len(renewals):
         raise GuardMissed("a worker's row was not as it had been read under its execution's lock")
-    statements.insert_workers(tx, inserts)
     if events.publish(tx, ended) != len(ended):
         raise GuardMissed("an execution that ended had no details to publish")
 

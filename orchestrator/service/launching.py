@@ -284,7 +284,7 @@ def _insert_details(tx: Transaction, pk: int, order: LaunchOrder, now: datetime)
             "owner_id": order.owner_id,
         },
     )
-    executions.insert_states(
+    executions.insert_states_soon(
         tx,
         [
             {"execution_pk": pk, "worker_id": worker_id, "state": seed.state, "output": seed.output}

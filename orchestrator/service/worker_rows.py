@@ -1,6 +1,6 @@
 """A worker as the domain knows it and as its row keeps it: the one is made from the other at every step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from orchestrator.domain.states import WorkerStatus
@@ -12,22 +12,24 @@ _STATUSES: Mapping[str, WorkerStatus] = {status.value: status for status in Work
 
 
 class Bystander(Worker):
-    """A worker of which nobody may want to know more than where it stands; the rest of its row is read once asked for.
+    """A worker of which nobody may want to know more than where it stands; its row is read once more is asked for.
 
-    A step of one worker loads the nine others: to read them all to the end took longer than to decide on the one.
+    A step of one worker loads the nine others: to read them to the end took longer than to decide on the one.
     """
 
-    __slots__ = ("_row", "_whole")
+    __slots__ = ("_read", "_whole")
 
-    def __init__(self, row: Sequence[Any]) -> None:
-        self._row = row
-        self.worker_id = row[1]
-        self.status = _STATUSES[row[2]]
-        self.passed_over = bool(row[10])
+    def __init__(self, standing: Sequence[Any], read: Callable[[int], Worker]) -> None:
+        """`standing`: a row of `store.executions.standings`; `read` gives the whole worker by its id."""
+        self._read = read
+        self.worker_id = standing[1]
+        self.status = _STATUSES[standing[2]]
+        self.token = standing[3]
+        self.passed_over = bool(standing[4])
 
     def __getattr__(self, name: str) -> Any:
         # Python asks here for what is not set. So what a verb has set already stays as it is.
-        value = from_row(self._row) if name == "_whole" else getattr(self._whole, name)
+        value = self._read(self.worker_id) if name == "_whole" else getattr(self._whole, name)
         setattr(self, name, value)
         return value
 

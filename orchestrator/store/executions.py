@@ -17,6 +17,9 @@ _WORKERS = """
 SELECT execution_pk, worker_id, status, step, token, retry_count, idle_steps, due_at, finished, waits, passed_over,
        awaited, resumes, called_back, early_callback, undelivered, refused, node, claimed_at, lease_until, started_at
   FROM workers WHERE execution_pk IN :pks"""
+# A worker's id has one digit.
+_SOME_WORKERS = f"{_WORKERS} AND execution_pk * 10 + worker_id IN :keys"
+_STANDINGS = "SELECT execution_pk, worker_id, status, token, passed_over FROM workers WHERE execution_pk IN :pks"
 
 # The guard is in the write itself: a row that another transaction has moved on is not touched.
 _UPDATE = """
@@ -113,9 +116,16 @@ def lock(pks: Iterable[int], *, skip_locked: bool = False) -> Read:
     return Read(_LOCK_OR_SKIP if skip_locked else _LOCK, {"pks": sorted(pks)}, at_once=True, is_timed=True)
 
 
-def workers(pks: Iterable[int]) -> Read:
-    """Every worker of the executions; whoever holds an execution's lock may rely on them."""
-    return Read(_WORKERS, {"pks": sorted(pks)}, at_once=True)
+def workers(pks: Iterable[int], only: Iterable[tuple[int, int]] | None = None) -> Read:
+    """Every worker of the executions, or only these; whoever holds an execution's lock may rely on them."""
+    if only is None:
+        return Read(_WORKERS, {"pks": sorted(pks)}, at_once=True)
+    return Read(_SOME_WORKERS, {"pks": sorted(pks), "keys": sorted(pk * 10 + id_ for pk, id_ in only)}, at_once=True)
+
+
+def standings(pks: Iterable[int]) -> Read:
+    """(execution, worker id, status, token, whether it is passed over) of every worker of the executions."""
+    return Read(_STANDINGS, {"pks": sorted(pks)}, at_once=True)
 
 
 def write(
@@ -123,17 +133,16 @@ def write(
     executions: Sequence[dict[str, Any]],
     workers: Sequence[dict[str, Any]],
     renewals: Sequence[dict[str, Any]],
+    new: Sequence[dict[str, Any]] = (),
 ) -> tuple[int, int]:
     """Update executions and workers, each behind its guard; returns how many executions and how many workers were.
 
-    `renewals`: workers of whom only the numbers and the times of the claim have changed.
+    `renewals`: workers of whom only the numbers and the times of the claim have changed. `new` workers are inserted.
     """
-    counts = tx.run_each((_UPDATE, executions), (_UPDATE_WORKER, workers), (_RENEW_WORKER, renewals))
+    counts = tx.run_each(
+        (_UPDATE, executions), (_UPDATE_WORKER, workers), (_RENEW_WORKER, renewals), (_INSERT_WORKER, new)
+    )
     return counts[0], counts[1] + counts[2]
-
-
-def insert_workers(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
-    return tx.run_all(_INSERT_WORKER, rows)
 
 
 def put_states(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
@@ -144,9 +153,9 @@ def put_states(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
     return tx.run_all(_PUT_STATE, rows)
 
 
-def insert_states(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:
-    """What the workers of a new execution begin with."""
-    return tx.run_all(_INSERT_STATE, rows)
+def insert_states_soon(tx: Transaction, rows: Sequence[dict[str, Any]]) -> None:
+    """What the workers of a new execution begin with, put off."""
+    tx.put_off(_INSERT_STATE, rows)
 
 
 def tell(tx: Transaction, rows: Sequence[dict[str, Any]]) -> int:

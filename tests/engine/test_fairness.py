@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from orchestrator.service.apply import STEPS_OF_A_TURN
 from orchestrator.service.claim import next_claims
 from orchestrator.service.sharing import Places
 from tests.engine.by_hand import ByHand, answered
@@ -146,26 +145,6 @@ async def test_a_worker_that_goes_on_keeps_its_place_while_nobody_waits(database
 
         assert await world.ended(execution) == "succeeded"
         assert [call["step"] for call in await world.calls(execution)] == list(range(10))
-
-
-@pytest.mark.parametrize("others", [0, 1])
-async def test_at_the_end_of_a_turn_a_worker_queues_if_others_of_its_app_are_due(
-    database_url: str, others: int
-) -> None:
-    async with running_world(database_url, Log(), start=False) as world:
-        await world.install({"on_multiple_exec": "allow"})
-        hand, in_a_row = ByHand(world), 1
-        await world.launch(wakes=None)
-        [claim] = await hand.claims(1)
-        for _ in range(others):
-            await world.launch(wakes=None)
-        for step in range(2 * STEPS_OF_A_TURN):
-            applied = await hand.turn([claim], updated_worker_state={"step": step})
-            if not applied.renewed:
-                break
-            claim, in_a_row = applied.renewed[0], in_a_row + 1
-
-        assert in_a_row == (STEPS_OF_A_TURN if others else 2 * STEPS_OF_A_TURN + 1)
 
 
 async def test_two_busy_apps_have_an_equal_share_of_the_places(

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from orchestrator.domain.outcome import FailureKind, NoResponse, Response
 from orchestrator.service.claim import Claim
 from tests.engine.by_hand import ByHand, answered, reported
@@ -168,22 +170,25 @@ async def test_the_same_answer_twice_is_applied_once(database_url: str) -> None:
         assert count == 1
 
 
-async def test_a_worker_queues_like_any_other_after_twenty_steps_in_its_own_commits(
-    database_url: str,
+@pytest.mark.parametrize("others", [0, 1])
+async def test_after_twenty_steps_in_its_own_commits_a_worker_queues_if_others_of_its_app_are_due(
+    database_url: str, others: int
 ) -> None:
     async with running_world(database_url, never, start=False) as world:
-        await world.install()
-        await world.launch()
+        await world.install({"on_multiple_exec": "allow"})
+        await world.launch(wakes=None)
         hand = ByHand(world)
         claim: Claim | None = (await hand.claim())[0]
-        made_due = []
-        while claim is not None:
+        for _ in range(others):
+            await world.launch(wakes=None)
+        made_due: list[bool] = []
+        while claim is not None and len(made_due) < 50:
             applied = await hand.apply(answered(claim, updated_worker_state={"step": claim.step}))
             made_due.append(applied.made_due)
             claim = applied.renewed.get(0)
 
-        assert made_due == [False] * 20 + [True]
-        assert (await hand.claim())[0].step == 21
+        assert made_due == ([False] * 20 + [True] if others else [False] * 50)
+        assert sorted(claim.step for claim in await hand.claims()) == ([0, 21] if others else [])
 
 
 async def make_due(world: World) -> None:
