@@ -57,7 +57,7 @@ class Dispatcher(Loop):
         self._begin_secs = min(self._lease_secs - requests.timeout_secs, options.begin_within.total_seconds())
         self._conversations: dict[asyncio.Task[None], tuple[int, int]] = {}
         self._applier = GroupCommit[Report, Claim | None](self._apply, self._apply_refused)
-        self._outlets = Outlets(lambda: None, lambda: None, lambda: None)
+        self._outlets = Outlets(lambda: None, lambda: None, lambda: None, lambda: False)
         self._orphans: list[tuple[int, int, int]] = []
         self._is_unsure = False
         self._is_short = True
@@ -280,6 +280,7 @@ class Dispatcher(Loop):
         if conversation in self._look_again_after:
             self._look_again_after.discard(conversation)
             self._is_unsure = True
-        if self._is_short or self._is_unsure or self._orphans:
-            # Otherwise nobody waits for the place, and whoever is due later is waited for already.
+        if self._is_short or self._is_unsure or self._orphans or self._outlets.has_others():
+            # Otherwise nobody waits for the place, and whoever is due later is waited for already. What other nodes
+            # have made due since the last look may wait for just the room that this call took of its app.
             self.wake()

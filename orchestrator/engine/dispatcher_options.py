@@ -30,8 +30,12 @@ class DispatcherOptions:
 
 @dataclass(frozen=True, slots=True)
 class Outlets:
-    """Whom the dispatcher tells about what a commit has made due; `left_over` is more than this node can take."""
+    """Whom the dispatcher tells about what a commit has made due; `left_over` is more than this node can take.
+
+    `has_others` tells whether other nodes are at work too.
+    """
 
     batches: Callable[[], None]
     freed_groups: Callable[[], None]
     left_over: Callable[[], None]
+    has_others: Callable[[], bool]

@@ -93,11 +93,15 @@ class Node:
             judges=is_shared and settings.server.role != "api",
         )
         self.announcer = Announcer(database)
-        self.notifier = Notifier(database, lambda: is_shared and self.registrar.others > 0)
+
+        def has_others() -> bool:
+            return is_shared and self.registrar.others > 0
+
+        self.notifier = Notifier(database, has_others)
         self.listener = _listener(settings, database, self._wake_loops)
         self._loops = self._engine_loops() if settings.server.role != "api" else ()
         self.dispatcher.connect(
-            Outlets(batches=self.deliverer.wake, freed_groups=self._freed, left_over=self.notifier.ring)
+            Outlets(self.deliverer.wake, self._freed, left_over=self.notifier.ring, has_others=has_others)
         )
 
     async def start(self) -> None:

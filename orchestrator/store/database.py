@@ -28,6 +28,7 @@ from orchestrator.store.embedded_clock import LEAST_JUMP, EmbeddedClock, shift_d
 from orchestrator.store.faults import DRIVER_ERRORS, READ_ONLY, is_unavailable, sqlstate
 from orchestrator.store.postgresql_connections import driver_url, opening, postgresql_engine
 from orchestrator.store.postgresql_network import hang_up
+from orchestrator.store.reads import PREPARED
 from orchestrator.store.sole_writer import SoleWriter
 from orchestrator.store.sqlite_connections import sqlite_engine
 from orchestrator.store.transaction import Clock, Transaction
@@ -39,8 +40,9 @@ SERIALIZATION_TRIES = 5
 # Nothing of ours that is worth waiting for takes longer.
 CLOSE_SECS = 5.0
 # A unique key that another transaction has taken meanwhile: tried again, the use case sees it and can say so. A
-# prepared statement that the driver has dropped with its own, as it does when tables are altered, is prepared again.
-_RETRYABLE = frozenset({"40001", "40P01", "23505", "26000"})
+# prepared statement that the driver has dropped with its own, as it does after a rollback, is prepared again.
+_NOT_PREPARED = "26000"
+_RETRYABLE = frozenset({"40001", "40P01", "23505", _NOT_PREPARED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class Database:
         return await self._run(self._writers, self._writer_engine, ready)
 
     async def read(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work` in a transaction of its own that does not write."""
+        """Run `work`, which does not write; on PostgreSQL each statement is a transaction, unless it asks for one."""
         return await self._run(self._readers, self._reader_engine, lambda tx: work(tx, *args, **kwargs), writes=False)
 
     async def tend(self) -> bool:
@@ -199,6 +201,8 @@ class Database:
                 if is_committing and writes:
                     raise CommitUnknown(f"the connection to the database was lost in the commit: {error}") from error
                 raise _ConnectionLost from error
+            if sqlstate(error) == _NOT_PREPARED:
+                connection.info[PREPARED].forget()
             if sqlstate(error) == READ_ONLY:
                 # A standby, since a failover: the next connection may find the new primary, this one never will.
                 self._drop(connection)

@@ -53,10 +53,6 @@ def postgresql_engine(url: str) -> Engine:
         # Whoever needs a transaction says so with its first statement: `opening`.
         raw.autocommit = True
 
-    @event.listens_for(engine, "rollback")
-    def rollback(connection: Connection) -> None:
-        connection.info[PREPARED].forget()
-
     return engine
 
 

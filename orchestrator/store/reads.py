@@ -69,7 +69,10 @@ class Prepared:
         return ";".join([*words, *(self._execute(read) for read in reads)])
 
     def forget(self) -> None:
-        """After a rollback, the driver has dropped whatever was prepared. No name is given again."""
+        """Prepare all anew, since something is not there: the driver drops all with its own, as after a rollback.
+
+        No name is given again.
+        """
         self.names.clear()
 
     def _execute(self, read: Read) -> str:

@@ -21,7 +21,7 @@ _FREEZE = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
 class Transaction:
-    """What a use case works with between BEGIN and COMMIT; it lives in one thread and is never shared."""
+    """What a use case works with, between BEGIN and COMMIT if it writes; it lives in one thread and is never shared."""
 
     def __init__(
         self, connection: Connection, dialect: Dialect, clock: Clock | None, opening: str | None = None
@@ -75,7 +75,7 @@ class Transaction:
         return self._read_at
 
     def read(self, *reads: Read) -> None:
-        """Run them in order, each seeing what was committed before its turn came; PostgreSQL gets them at once."""
+        """Run them in order, each seeing what was committed by its turn unless frozen; PostgreSQL gets them at once."""
         if self.dialect is Dialect.SQLITE:
             for read in reads:
                 found = self._rows_at_once if read.at_once else self.rows
@@ -89,9 +89,9 @@ class Transaction:
         self._has_read = True
         self._cursor.execute(text, prepare=False)  # type: ignore[call-arg]
         for read in reads:
-            while not self._cursor.description:
-                # What was prepared, or set.
-                self._cursor.nextset()
+            # What was begun, set or prepared has no rows.
+            while not self._cursor.description and self._cursor.nextset():
+                pass
             read.rows = self._cursor.fetchall()  # type: ignore[assignment]
             self._cursor.nextset()
             if read.is_timed:

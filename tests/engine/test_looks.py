@@ -72,3 +72,37 @@ async def test_a_claim_that_is_given_back_is_taken_again_at_once(
     execution = await narrow.start(DONE)
     await given_back.wait()
     assert (await narrow.ended(execution)).status == "succeeded"
+
+
+async def test_an_end_on_one_node_frees_room_for_what_another_has_made_due(postgres_url: str) -> None:
+    first, second, third = Gate(DONE), Gate({"new_workers": [{"worker_id": 1}]}), Gate(DONE)
+    async with scripted_world(postgres_url, engine={"poll_interval_secs": POLL_SECS}) as scripted:
+        world = scripted.world
+        await world.install({"on_multiple_exec": "allow"}, max_concurrent_calls=2)
+        one = await scripted.start(first)
+        await first.holds()
+        async with world.another_node() as other:
+
+            async def know_each_other() -> bool:
+                return world.node.registrar.others > 0 and other.registrar.others > 0
+
+            await eventually(know_each_other, "the nodes to know each other")
+            scripted.script.write("another", second, third)
+            await world.launch(id="another", wakes=other)
+            await second.holds()
+
+            async def sleeps() -> bool:
+                return not world.node.dispatcher._woken.is_set() and not world.node.dispatcher._is_short
+
+            await eventually(sleeps, "the first node to have seen that nobody waits")
+            second.open()
+            await third.holds()
+            first.open()
+            assert (await scripted.ended(one)).status == "succeeded"
+
+            async def helper_is_done() -> bool:
+                return bool(await world.rows("SELECT 1 FROM workers WHERE worker_id = 1 AND status = 'done'"))
+
+            # Without a wake-up it is found by chance, some twenty seconds later.
+            await eventually(helper_is_done, "the call of the worker that waited for the place", 10.0)
+            third.open()

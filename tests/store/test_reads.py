@@ -1,10 +1,11 @@
 """Reads that go together, on both databases: each finds its own rows, and sees what was committed before its turn."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import text
 
 from orchestrator.store import reads
 from orchestrator.store.database import Database, DatabaseOptions
@@ -13,6 +14,11 @@ from orchestrator.store.reads import PREPARED, Prepared, Read
 from orchestrator.store.transaction import Transaction
 from tests.engine.held_back import held_back
 from tests.support.waiting import eventually
+
+
+class Refused(Exception):
+    pass
+
 
 SELECT = "SELECT pk, label FROM things WHERE pk IN :pks"
 # What is a parameter, a format or a list elsewhere is none within quotes.
@@ -103,9 +109,6 @@ async def test_what_follows_a_lock_sees_what_was_committed_while_that_was_waited
 
 
 async def test_what_was_prepared_is_prepared_again_once_the_driver_has_dropped_it(database: Database) -> None:
-    class Refused(Exception):
-        pass
-
     def use_case(tx: Transaction, fails: bool, alters: bool) -> list[int]:
         if alters:
             tx.run("ALTER TABLE things ADD COLUMN more int")
@@ -150,3 +153,46 @@ async def test_a_plan_does_not_outlive_the_smallness_of_its_table(
     monkeypatch.setattr(reads, "PLAN_SECS", 0.0)
     assert "Seq Scan" not in await database.write(plan)
     await database.close()
+
+
+def refuse(_tx: Transaction) -> None:
+    raise Refused
+
+
+def ask_and_refuse(tx: Transaction) -> None:
+    tx.rows("SELECT label FROM things WHERE pk = :pk", pk=0)
+    raise Refused
+
+
+@pytest.mark.parametrize("use_case", [refuse, ask_and_refuse])
+@pytest.mark.parametrize("writes", [False, True])
+async def test_what_is_refused_leaves_nothing_prepared_behind(
+    postgres_url: str, use_case: Callable[[Transaction], None], writes: bool
+) -> None:
+    database = Database(DatabaseOptions(postgres_url, pool_size=1))
+
+    def read(tx: Transaction) -> int:
+        tx.read(Read("SELECT n FROM generate_series(1, 3) AS n WHERE n IN :some", {"some": [1]}))
+        [(count,)] = tx.rows("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'orchestrator%'")
+        return int(count)
+
+    await database.write(lambda tx: tx.run("CREATE TABLE things (pk bigint PRIMARY KEY, label text)"))
+    for _ in range(20):
+        assert await database.write(read) == 1
+        with pytest.raises(Refused):
+            await (database.write if writes else database.read)(use_case)
+    await database.close()
+
+
+@pytest.mark.parametrize("writes", [False, True])
+async def test_an_idle_connection_that_was_cut_is_replaced_also_under_the_orm(postgres_url: str, writes: bool) -> None:
+    database, other = (Database(DatabaseOptions(postgres_url, pool_size=1)) for _ in range(2))
+
+    def orm(tx: Transaction) -> int:
+        return int(tx.session.execute(text("SELECT pg_backend_pid()")).scalar_one())
+
+    pid = await database.read(orm)
+    await other.write(lambda tx: tx.rows("SELECT pg_terminate_backend(:pid, 10000)", pid=pid))
+    assert await (database.write if writes else database.read)(orm) != pid
+    await database.close()
+    await other.close()
