@@ -108,7 +108,7 @@ def next_claims(
     claims = _claim(tx, held, candidates, allowed, asked, terms.lease(now))
     is_left_out = skip_locked and any(one.app_pk not in allowed for one in held.values())
     if len(claims) >= places.free:
-        # The end of any call wakes the dispatcher.
+        # More may be due, for whom the end of any call then wakes the dispatcher.
         return Claimed(claims, None)
     is_passed_over = is_left_out or any(one.execution_pk not in held for one in candidates)
     left = _due(tx) if claims else due_apps
