@@ -28,7 +28,7 @@ from orchestrator.domain.policy import Delivery
 from orchestrator.engine.caller import Caller, CallerOptions, open_caller
 from orchestrator.engine.request import RequestOptions, build
 from orchestrator.service.callback_urls import CallbackSigner
-from orchestrator.service.claim import Claim
+from orchestrator.service.claimed import Claim
 from orchestrator.service.vault import Vault
 from orchestrator.store.apps import AppFacts
 

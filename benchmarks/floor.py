@@ -26,7 +26,7 @@ from benchmarks.processes import output_of
 from benchmarks.stores import Store, Stores
 from benchmarks.workload import WORKERS, Figures, Load, figures
 from orchestrator.engine.group_commit import GroupCommit
-from orchestrator.service.claim import Claim
+from orchestrator.service.claimed import Claim
 from orchestrator.store import executions, records, schema
 from orchestrator.store.database import Database, DatabaseOptions
 from orchestrator.store.transaction import Transaction

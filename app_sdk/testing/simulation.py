@@ -19,7 +19,7 @@ from app_sdk.testing.prepared import Prepared, prepared
 from app_sdk.testing.records import Attempt, Call, made
 from app_sdk.testing.scenario import Launch
 from orchestrator.domain.classify import Unanswered
-from orchestrator.domain.consequence import of_callback
+from orchestrator.domain.consequence import Reckoning, of_callback
 from orchestrator.domain.execution import Execution
 from orchestrator.domain.fairness import UNANSWERED_LIMIT, room
 from orchestrator.domain.outcome import FailureKind, NoResponse, Response
@@ -204,7 +204,7 @@ class Simulation:
             state_changed=ready.state is not None,
             batches=len(ready.batches),
             now=now,
-            jitter=0.0,
+            reckoning=Reckoning(now),
         )
         self.books.close_step(worker_id, ready, closed.spawned)
         self.books.collect(self.launch.execution_id, worker_id, claim.attempt.step, ready)
@@ -217,7 +217,7 @@ class Simulation:
 
     def _fail_call(self, claim: Claim, outcome: Response | NoResponse, meaning: Unanswered) -> Call:
         worker_id, message = claim.attempt.worker_id, meaning.call.message
-        self.execution.fail_call(worker_id, meaning.call, now=self.clock.now, jitter=0.0)
+        self.execution.fail_call(worker_id, meaning.call, now=self.clock.now, reckoning=Reckoning(self.clock.now))
         self.books.tell(worker_id, message)
         if meaning.stops_app:
             self.app_stopped = f"the app answered 410 to {self.launch.execution_id}: {message}"

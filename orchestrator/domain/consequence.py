@@ -20,6 +20,17 @@ LOSSES_ENDURED = RetryPolicy().max_retries
 
 
 @dataclass(frozen=True, slots=True)
+class Reckoning:
+    """How the waits after a call are reckoned: they count from its end.
+
+    `jitter` in [-1, 1] moves a backoff by up to 10 %.
+    """
+
+    since: datetime
+    jitter: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class CallAgain:
     """The worker is due at `at`; `note` says why so late, where nobody has asked for that."""
 
@@ -55,10 +66,16 @@ class Fail:
 Consequence = CallAgain | Park | Wait | Finish | Fail
 
 
-def of_answer(worker: Worker, answer: Answer, policy: TaskPolicy, *, now: datetime, jitter: float) -> Consequence:
-    """Precedence: is_error, is_done, await_callback, wait_for_workers, delay. `jitter` in [-1, 1]."""
+def of_answer(
+    worker: Worker, answer: Answer, policy: TaskPolicy, reckoning: Reckoning, *, now: datetime
+) -> Consequence:
+    """Precedence: is_error, is_done, await_callback, wait_for_workers, delay.
+
+    A callback is awaited from `now`, since none can be kept before.
+    """
+    since = reckoning.since
     if answer.is_error:
-        return _of_error(worker, answer, policy, now, jitter)
+        return _of_error(worker, answer, policy, reckoning)
     parking = AwaitCallback() if answer.await_callback is None and policy.is_async else answer.await_callback
     if parking is not None:
         return Park(now + timedelta(seconds=parking.timeout_in_secs), parking.resume)
@@ -67,19 +84,19 @@ def of_answer(worker: Worker, answer: Answer, policy: TaskPolicy, *, now: dateti
     if answer.wait_for_workers:
         return Wait()
     if answer.delay_next_request_in_secs:
-        return CallAgain(now + timedelta(seconds=answer.delay_next_request_in_secs))
-    return _unasked(worker, now)
+        return CallAgain(since + timedelta(seconds=answer.delay_next_request_in_secs))
+    return _unasked(worker, since)
 
 
-def of_failure(worker: Worker, call: Unsuccessful, policy: TaskPolicy, *, now: datetime, jitter: float) -> Consequence:
-    """The same step is called again after a wait, or the worker has failed. `jitter` in [-1, 1]."""
+def of_failure(worker: Worker, call: Unsuccessful, policy: TaskPolicy, reckoning: Reckoning) -> Consequence:
+    """The same step is called again after a wait, or the worker has failed."""
     if policy.delivery is Delivery.AT_MOST_ONCE and call.is_sent and not call.is_answered:
         return Fail(f"{call.message}; at_most_once: it may have reached the app, so it is not repeated")
     if call.is_final:
         return Fail(call.message)
     if call.is_lost:
-        return _made_again(worker, call.message, policy, now)
-    return _retried(worker, call.message, policy, call.retry_after, now, jitter)
+        return _made_again(worker, call.message, policy, reckoning.since)
+    return _retried(worker, call.message, policy, call.retry_after, reckoning)
 
 
 def of_callback(
@@ -109,21 +126,22 @@ def carry_out(worker: Worker, consequence: CallAgain | Park | Wait | Finish) -> 
             assert_never(consequence)
 
 
-def _of_error(worker: Worker, answer: Answer, policy: TaskPolicy, now: datetime, jitter: float) -> Consequence:
+def _of_error(worker: Worker, answer: Answer, policy: TaskPolicy, reckoning: Reckoning) -> Consequence:
     message = answer.message or "the app answered is_error without a message"
     if answer.is_done:
         return Fail(message)
     asked = answer.delay_next_request_in_secs
     delay = None if asked is None else timedelta(seconds=asked)
-    return _retried(worker, message, policy, delay, now, jitter)
+    return _retried(worker, message, policy, delay, reckoning)
 
 
 def _retried(
-    worker: Worker, message: str, policy: TaskPolicy, asked: timedelta | None, now: datetime, jitter: float
+    worker: Worker, message: str, policy: TaskPolicy, asked: timedelta | None, reckoning: Reckoning
 ) -> Consequence:
     if policy.retry.is_exhausted(worker.retry_count):
         return Fail(f"out of retries ({policy.retry.max_retries}): {message}")
-    return CallAgain(now + (policy.retry.backoff(worker.retry_count, jitter) if asked is None else asked))
+    wait = policy.retry.backoff(worker.retry_count, reckoning.jitter) if asked is None else asked
+    return CallAgain(reckoning.since + wait)
 
 
 def _made_again(worker: Worker, message: str, policy: TaskPolicy, now: datetime) -> CallAgain | Fail:

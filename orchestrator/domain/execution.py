@@ -19,6 +19,7 @@ from orchestrator.domain.consequence import (
     Fail,
     Finish,
     Park,
+    Reckoning,
     Wait,
     carry_out,
     of_answer,
@@ -35,7 +36,7 @@ from orchestrator.domain.states import (
     check_execution_move,
 )
 from orchestrator.domain.waiting import close_turn, next_released, wait_anew
-from orchestrator.domain.worker import Lease, Worker, spawn
+from orchestrator.domain.worker import AHEAD, Lease, Worker, spawn
 
 MESSAGE_CHARS = DEFAULT_LIMITS.message_shown_chars
 NO_CALLBACK = "no callback came before the timeout of the wait"
@@ -116,12 +117,16 @@ class Execution:
         return self.status is ExecutionStatus.RUNNING and worker is not None and worker.is_claimed_with(token)
 
     def close_step(
-        self, worker_id: int, answer: Answer, *, state_changed: bool, batches: int, now: datetime, jitter: float
+        self,
+        worker_id: int,
+        answer: Answer,
+        *,
+        state_changed: bool,
+        batches: int,
+        now: datetime,
+        reckoning: Reckoning,
     ) -> ClosedStep:
-        """Apply a valid answer to the life cycle.
-
-        `batches` import batches were cut from its items; `jitter` in [-1, 1] moves a backoff by up to 10 %.
-        """
+        """Apply a valid answer to the life cycle. `batches` import batches were cut from its items."""
         worker = self._touch(worker_id)
         step, had_early_callback = worker.step, worker.has_early_callback
         worker.has_early_callback = False
@@ -136,7 +141,7 @@ class Execution:
         is_alone = all(other.has_ended for other in self.workers.values() if other is not worker)
         if close_turn(worker, answer, progressed=progressed, is_alone=is_alone):
             self._let_others_wait_anew(worker)
-        consequence = of_answer(worker, answer, self.policy, now=now, jitter=jitter)
+        consequence = of_answer(worker, answer, self.policy, reckoning, now=now)
         worker.finished = isinstance(consequence, Finish)
         # What follows an error is another try of the same turn, and needs the same results of the others.
         worker.waits = worker.waits if answer.is_error else isinstance(consequence, Wait)
@@ -148,19 +153,24 @@ class Execution:
             worker.awaited, worker.resumes = step, consequence.resume
         return ClosedStep(spawned, tuple(notes), had_early_callback)
 
-    def fail_call(self, worker_id: int, call: Unsuccessful, *, now: datetime, jitter: float) -> None:
+    def fail_call(self, worker_id: int, call: Unsuccessful, *, now: datetime, reckoning: Reckoning) -> None:
         """The call closed no step: the same step is called again after a wait, or the worker has failed."""
         worker = self._touch(worker_id)
         worker.retry_count += 1
-        self._carry_out(worker, of_failure(worker, call, self.policy, now=now, jitter=jitter), now)
+        self._carry_out(worker, of_failure(worker, call, self.policy, reckoning), now)
 
     def lose_call(self, worker_id: int, message: str, now: datetime) -> None:
         """Its node is gone: the step is called again at once; under at_most_once the worker has failed."""
-        self.fail_call(worker_id, Unsuccessful(message, is_answered=False, is_lost=True), now=now, jitter=0.0)
+        call = Unsuccessful(message, is_answered=False, is_lost=True)
+        self.fail_call(worker_id, call, now=now, reckoning=Reckoning(now))
 
     def give_back(self, worker_id: int, now: datetime) -> None:
-        """A claim whose call was never started: the worker is due at once, and no failure is counted."""
-        self._carry_out(self._touch(worker_id), CallAgain(now), now)
+        """A claim whose call was never started: the worker is due as it was before, and no failure is counted."""
+        worker = self._touch(worker_id)
+        begins = now if worker.lease is None else worker.lease.since
+        # Beyond that, the clock was set meanwhile.
+        is_ahead = now < begins <= now + AHEAD
+        self._carry_out(worker, CallAgain(begins if is_ahead else now), now)
 
     def change_lease(self, worker_id: int, lease: Lease) -> None:
         """The executor of a pull claim has begun the step, or given a sign of life: the claim stays its own."""

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from app_sdk.protocol.pull_options import PullOptions
 from app_sdk.protocol.strict_json import JsonValue, dumps
+from orchestrator.domain.consequence import Reckoning
 from orchestrator.domain.errors import ClaimRefused
 from orchestrator.domain.execution import Execution
 from orchestrator.domain.outcome import Unsuccessful
@@ -123,7 +124,7 @@ def run_out(execution: Execution, worker_id: int, now: datetime) -> Unsuccessful
         execution.give_back(worker_id, now)
         return None
     failure = Unsuccessful(f"executor {worker.lease.node} gave no sign of life in time", is_answered=False)
-    execution.fail_call(worker_id, failure, now=now, jitter=0.0)
+    execution.fail_call(worker_id, failure, now=now, reckoning=Reckoning(now))
     return failure
 
 

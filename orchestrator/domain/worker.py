@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from app_sdk.protocol.answer import NewWorker
 from app_sdk.protocol.frozen import frozen
 from orchestrator.domain.states import ENDED_WORKER, WorkerStatus, check_worker_move
 
 MAX_UNDELIVERED_BATCHES = 4
+AHEAD = timedelta(milliseconds=20)
+"""So long before it is due a worker may be claimed: its call need not wait for the commit of that, but for its time."""
 BEFORE_FIRST_STEP = -1
 """The step that a callback belongs to which was answered to the execution that this one goes on from."""
 

@@ -13,7 +13,7 @@ from orchestrator.engine.caller import Caller, Request
 from orchestrator.engine.group_commit import GroupCommit
 from orchestrator.engine.loop import Loop
 from orchestrator.service import delivering
-from orchestrator.service.claim import LeaseTerms
+from orchestrator.service.claimed import LeaseTerms
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.delivering import Delivery, Taken
 from orchestrator.service.vault import Vault

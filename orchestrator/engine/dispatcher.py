@@ -7,6 +7,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Sequence
 from datetime import timedelta
+from time import monotonic
 from typing import TypeVar
 
 from orchestrator.domain.errors import DatabaseUnavailable
@@ -18,7 +19,8 @@ from orchestrator.engine.loop import Loop
 from orchestrator.engine.request import RequestOptions, build
 from orchestrator.service import timers
 from orchestrator.service.apply import Applied, ApplyTerms, apply, apply_and_claim
-from orchestrator.service.claim import Claim, Claimed, LeaseTerms, next_claims
+from orchestrator.service.claim import Claimed, next_claims
+from orchestrator.service.claimed import Claim, LeaseTerms
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.report import Report, refused, report
 from orchestrator.service.sharing import Places
@@ -29,6 +31,14 @@ from orchestrator.store.faults import is_of_data
 T = TypeVar("T")
 
 LARGE_ANSWER_BYTES = 256 * 1024
+# Less than a microsecond may be no time at all for an event loop.
+LEAST_SLEEP_SECS = 1e-6
+
+
+async def until(instant: float) -> None:
+    """Sleep until `time.monotonic` shows that. Event loops may wake up to a millisecond early; this does not."""
+    while (left := instant - monotonic()) > 0:  # noqa: ASYNC110 - there is nothing to wait for but time
+        await asyncio.sleep(max(left, LEAST_SLEEP_SECS))
 
 
 class Dispatcher(Loop):
@@ -159,6 +169,8 @@ class Dispatcher(Loop):
     async def _turn_of(self, claim: Claim, began: float) -> tuple[Claim | None, float]:
         """One step: call, report, apply. Returns the renewed claim, if any, and since when its lease may run."""
         clock = asyncio.get_running_loop().time
+        if claim.not_before is not None:
+            await until(claim.not_before)
         if self._draining or clock() > began + self._begin_secs:
             # The drain may have begun while the commit that renewed this claim was under way. Or that took so long
             # that the answer would come after the lease, or that the others take this node for dead.
@@ -197,11 +209,11 @@ class Dispatcher(Loop):
         clock = asyncio.get_running_loop().time
         started = clock()
         outcome = await self._caller.post(build(claim, self._vault.signer(claim.app.secret_encrypted), self._requests))
-        took = timedelta(seconds=clock() - started)
+        took, came_at = timedelta(seconds=clock() - started), monotonic()
         if isinstance(outcome, Response) and len(outcome.body) > LARGE_ANSWER_BYTES:
             # Reading megabytes of JSON takes long enough to hold up every other call of this node.
-            return await asyncio.to_thread(report, claim, outcome, self._options.limits, took)
-        return report(claim, outcome, self._options.limits, took)
+            return await asyncio.to_thread(report, claim, outcome, self._options.limits, took, came_at)
+        return report(claim, outcome, self._options.limits, took, came_at)
 
     async def _apply(self, reports: Sequence[Report]) -> Sequence[Claim | None]:
         terms = ApplyTerms(

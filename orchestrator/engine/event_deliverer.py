@@ -16,7 +16,7 @@ from orchestrator.engine.event_request import EventRequestOptions, event_request
 from orchestrator.engine.group_commit import GroupCommit
 from orchestrator.engine.loop import Loop
 from orchestrator.service import event_delivering, event_launching
-from orchestrator.service.claim import LeaseTerms
+from orchestrator.service.claimed import LeaseTerms
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.event_delivering import NotLaunched, Sent
 from orchestrator.service.launching import NewId

@@ -9,7 +9,7 @@ import orjson
 from app_sdk.protocol.signing import Signer
 from orchestrator.engine.caller import Request
 from orchestrator.service.callback_urls import CallbackSigner, CallbackUrls
-from orchestrator.service.claim import Claim
+from orchestrator.service.claimed import Claim
 from orchestrator.service.payloads import exec_worker
 
 

@@ -1,7 +1,7 @@
 """Allowances: how many calls an app's limits let this node begin now."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import orjson
@@ -21,6 +21,11 @@ class Allowance:
     standing: AppStanding
     left: int
     begun: int = 0
+
+    @property
+    def after(self) -> AppStanding:
+        """How the app stands once these calls are in flight."""
+        return replace(self.standing, calling=self.standing.calling + self.begun)
 
     def take(self) -> bool:
         """Count one call; False if there is no room for it."""
@@ -55,7 +60,9 @@ def spend(tx: Transaction, allowances: Iterable[Allowance], now: datetime) -> No
         rate = _rate_of(allowance.standing)
         if rate is not None and allowance.begun:
             recent = [(to_micros(spent.until), spent.calls) for spent in rate.spend(allowance.begun, now)]
-            apps.set_rate(tx, allowance.standing.pk, orjson.dumps(recent).decode())
+            text = orjson.dumps(recent).decode()
+            apps.set_rate(tx, allowance.standing.pk, text)
+            allowance.standing = replace(allowance.standing, rate_recent=text)
 
 
 def _rate_of(standing: AppStanding) -> Rate | None:

@@ -11,17 +11,19 @@ from datetime import datetime, timedelta
 
 from app_sdk.protocol.limits import Limits
 from orchestrator.domain.classify import Unanswered
+from orchestrator.domain.consequence import Reckoning
 from orchestrator.domain.errors import StateRefused
 from orchestrator.domain.outcome import FailureKind
 from orchestrator.domain.states import WorkerStatus
 from orchestrator.domain.worker import Worker
 from orchestrator.service.app_effects import AppEffects
 from orchestrator.service.callback_effects import EarlyCallbacks
-from orchestrator.service.claim import Claim, Claimed, LeaseTerms, next_claims, renew, statuses
+from orchestrator.service.claim import Claimed, next_claims
+from orchestrator.service.claimed import Claim, LeaseTerms, renew, statuses
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
 from orchestrator.service.report import ReadyAnswer, Report, refused
-from orchestrator.service.sharing import Places, giving_way, is_due
+from orchestrator.service.sharing import Places, giving_way, is_due, moved_on
 from orchestrator.service.step_record import StepRecord, effects_of
 from orchestrator.store import apps as app_rows
 from orchestrator.store.apps import DueApp
@@ -65,18 +67,20 @@ class Applied:
 class _Work:
     """What one transaction gathers before it writes.
 
-    `due`: the apps, where some of those that go on may have to give way. `continuing`: positions of reports whose
-    worker is due at once.
+    `due`: the apps, where some of those that go on may have to give way, or where it `claims` more afterwards.
+    `origin`: when this machine's monotonic clock began. `continuing`: positions of reports whose worker is due at once.
     """
 
     tx: Transaction
     terms: ApplyTerms
     now: datetime
+    origin: datetime
     held: dict[int, Held]
     apps: AppEffects
     due: Sequence[DueApp]
     record: StepRecord
     early: EarlyCallbacks
+    claims: bool
     continuing: dict[int, Report] = field(default_factory=dict)
 
 
@@ -88,18 +92,7 @@ def apply(
     jitter: Sequence[float],
 ) -> Applied:
     """Apply every report whose claim still holds; the others only leave a record. `jitter`: one in [-1, 1] each."""
-    work = _begin(tx, definitions, reports, terms)
-    were_open = {pk for pk, one in work.held.items() if one.is_open}
-    for position, report in enumerate(reports):
-        _apply_one(work, report, position, jitter[position])
-    renewed = _renew(work)
-    made_due = any(_has_made_due(one) for one in work.held.values())
-    has_changed_apps = work.apps.write(tx, work.now)
-    work.record.write(tx)
-    work.early.write(tx)
-    save(tx, work.held.values(), work.now)
-    freed = {one.group for pk, one in work.held.items() if pk in were_open and not one.is_open}
-    return Applied(renewed, tuple(sorted(freed)), len(work.record.batches), made_due, has_changed_apps)
+    return _apply(_begin(tx, definitions, reports, terms), reports, jitter)
 
 
 def apply_and_claim(
@@ -112,28 +105,49 @@ def apply_and_claim(
 ) -> tuple[Applied, Claimed]:
     """As `apply`, and then claim for `places` and those that the reports leave, in the same commit."""
     assert terms.lease is not None, "a node that drains claims nothing"
-    applied = apply(tx, definitions, reports, terms, jitter)
+    work = _begin(tx, definitions, reports, terms, claims=True)
+    applied = _apply(work, reports, jitter)
     if applied.has_changed_apps:
         # A claim locks apps in the order of their keys. This transaction has some already, and must not ask for more.
         return applied, Claimed((), timedelta(), is_left_out=True)
     left = len(reports) - len(applied.renewed)
     # No answer waits for an app that somebody else has locked.
     more = replace(places, free=places.free + left)
-    return applied, next_claims(tx, definitions, terms.lease, more, skip_locked=True)
+    return applied, next_claims(tx, definitions, terms.lease, more, due_apps=work.due, skip_locked=True)
 
 
-def _begin(tx: Transaction, definitions: Definitions, reports: Sequence[Report], terms: ApplyTerms) -> _Work:
+def _apply(work: _Work, reports: Sequence[Report], jitter: Sequence[float]) -> Applied:
+    tx = work.tx
+    were_open = {pk for pk, one in work.held.items() if one.is_open}
+    for position, report in enumerate(reports):
+        _apply_one(work, report, position, jitter[position])
+    renewed = _renew(work)
+    if work.claims:
+        work.due = moved_on(work.due, work.held.values())
+    made_due = any(_has_made_due(one) for one in work.held.values())
+    has_changed_apps = work.apps.write(tx, work.now)
+    work.record.write(tx)
+    work.early.write(tx)
+    save(tx, work.held.values(), work.now)
+    freed = {one.group for pk, one in work.held.items() if pk in were_open and not one.is_open}
+    return Applied(renewed, tuple(sorted(freed)), len(work.record.batches), made_due, has_changed_apps)
+
+
+def _begin(
+    tx: Transaction, definitions: Definitions, reports: Sequence[Report], terms: ApplyTerms, *, claims: bool = False
+) -> _Work:
     about = {(report.claim.execution_pk, report.claim.worker_id) for report in reports}
     mutating = {report.claim.app.pk for report in reports if _mutates(report)}
     effects = AppEffects.reads({report.claim.app.pk for report in reports}, mutating)
     # Others that are due are asked about only where their turn may have come.
-    is_of_interest = terms.is_full or any(_ends_turn(report.claim) for report in reports)
+    is_of_interest = claims or terms.is_full or any(_ends_turn(report.claim) for report in reports)
     due = (app_rows.due(),) if terms.lease and is_of_interest else ()
     held = hold(tx, definitions, {pk for pk, _ in about}, about=about, then=(*effects, *due))
     now = tx.read_at()
     record = StepRecord(terms.node, now, terms.limits.message_shown_chars)
     due_apps = [app for read in due for app in app_rows.due_of(read)]
-    return _Work(tx, terms, now, held, AppEffects.of(effects, mutating), due_apps, record, EarlyCallbacks(now))
+    apps, early, origin = AppEffects.of(effects, mutating), EarlyCallbacks(now), tx.from_monotonic(0.0)
+    return _Work(tx, terms, now, origin, held, apps, due_apps, record, early, claims)
 
 
 def _mutates(report: Report) -> bool:
@@ -179,7 +193,7 @@ def _close_step(work: _Work, held: Held, report: Report, ready: ReadyAnswer, jit
         state_changed=ready.state is not None,
         batches=len(ready.batches),
         now=work.now,
-        jitter=jitter,
+        reckoning=_reckoning(work, report, jitter),
     )
     work.record.applied(held, report, ready, closed.spawned, undelivered)
     effects = effects_of(held.execution, worker_id, closed.spawned)
@@ -191,11 +205,18 @@ def _close_step(work: _Work, held: Held, report: Report, ready: ReadyAnswer, jit
 
 def _fail_call(work: _Work, held: Held, report: Report, unanswered: Unanswered, jitter: float) -> None:
     message = unanswered.call.message
-    held.execution.fail_call(report.claim.worker_id, unanswered.call, now=work.now, jitter=jitter)
+    reckoning = _reckoning(work, report, jitter)
+    held.execution.fail_call(report.claim.worker_id, unanswered.call, now=work.now, reckoning=reckoning)
     work.record.failed(held, report, message)
     work.record.call(report, "failed", message, report.notes)
     if unanswered.stops_app:
         work.apps.stop(report.claim.app.pk, f"the app answered 410 to {held.id}: {message}")
+
+
+def _reckoning(work: _Work, report: Report, jitter: float) -> Reckoning:
+    """From when the call ended, by the database's clock: the answer may have waited for the commits before this one."""
+    came_at = work.now if report.came_at is None else work.origin + timedelta(seconds=report.came_at)
+    return Reckoning(min(came_at, work.now), jitter)
 
 
 def _is_silent(report: Report) -> bool:

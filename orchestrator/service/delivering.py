@@ -11,7 +11,7 @@ from orchestrator.domain.errors import Conflict, NotFound
 from orchestrator.domain.imports import REFUSED_STATUSES, BatchStatus
 from orchestrator.domain.outcome import NoResponse, Response
 from orchestrator.domain.retry import RetryPolicy
-from orchestrator.service.claim import LeaseTerms
+from orchestrator.service.claimed import LeaseTerms
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, hold_one, save
 from orchestrator.store import outbox

@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.domain.outcome import FailureKind, NoResponse, Response
 from orchestrator.domain.subscriptions import LONGEST_WAIT, DeliveryStatus, Standing, wait_after
 from orchestrator.service import subscriptions
-from orchestrator.service.claim import LeaseTerms
+from orchestrator.service.claimed import LeaseTerms
 from orchestrator.store import event_deliveries
 from orchestrator.store.clock import from_micros, to_micros
 from orchestrator.store.event_deliveries import OutgoingEvent

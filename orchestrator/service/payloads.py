@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from orchestrator.service.claim import Claim
+from orchestrator.service.claimed import Claim
 
 
 def exec_worker(claim: Claim, timeout_ms: int, callback_url: str) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 
 from orchestrator.domain.pulling import PullTerms
 from orchestrator.service.callback_urls import CallbackUrls
-from orchestrator.service.claim import PASSED_OVER_LOOK, Claim, with_facts
+from orchestrator.service.claim import PASSED_OVER_LOOK
+from orchestrator.service.claimed import Claim, with_facts
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held, hold, save
 from orchestrator.service.payloads import exec_worker

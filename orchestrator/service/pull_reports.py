@@ -19,7 +19,7 @@ from orchestrator.domain.outcome import FailureKind, Response, Unsuccessful
 from orchestrator.domain.pulling import PullTerms, Reason
 from orchestrator.service import json_schemas, pull_tasks
 from orchestrator.service.apply import Applied, ApplyTerms, apply
-from orchestrator.service.claim import Claim, with_facts
+from orchestrator.service.claimed import Claim, with_facts
 from orchestrator.service.definitions import Definitions, TaskDefinition
 from orchestrator.service.holding import Held, hold_one, save
 from orchestrator.service.pull_tasks import Found, PullTask

@@ -17,7 +17,7 @@ from orchestrator.domain.errors import StateRefused
 from orchestrator.domain.imports import batches
 from orchestrator.domain.outcome import NoResponse, Response
 from orchestrator.domain.worker_state import new_states
-from orchestrator.service.claim import Claim
+from orchestrator.service.claimed import Claim
 
 
 @frozen
@@ -34,8 +34,9 @@ class ReadyAnswer:
 
 @frozen
 class Report:
-    """One call's outcome on its way to `apply`. `took` is what the call lasted.
+    """One call's outcome on its way to `apply`. `took` is what the call lasted, `came_at` when it ended.
 
+    That is by this machine's monotonic clock, in seconds; None: it comes only now.
     `said` and `digest` come from pull executors: the JSON text of the error that one reported, and what the same
     report would be known by.
     """
@@ -47,13 +48,16 @@ class Report:
     notes: tuple[str, ...] = field(default=())
     said: str | None = None
     digest: str | None = None
+    came_at: float | None = None
 
 
-def report(claim: Claim, outcome: Response | NoResponse, limits: Limits, took: timedelta) -> Report:
+def report(
+    claim: Claim, outcome: Response | NoResponse, limits: Limits, took: timedelta, came_at: float | None = None
+) -> Report:
     """Classify the outcome and encode what it asks to be written; never raises, whatever the app sent."""
     meaning = classify(outcome, limits)
     ready, notes = _ready(claim, meaning, limits)
-    return Report(claim, ready, outcome.status, took, notes)
+    return Report(claim, ready, outcome.status, took, notes, came_at=came_at)
 
 
 def refused(report: Report, message: str) -> Report:

@@ -1,6 +1,6 @@
 """The hot statements on apps: who is due, what an app's limits allow, the lock of its state."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,20 +17,30 @@ SELECT apps.pk, apps.max_concurrent_calls, apps.unanswered_calls, apps.rate_call
   FROM apps WHERE apps.status = 'active' AND apps.deleted_at IS NULL ORDER BY apps.pk"""
 
 _WAITING = """
-SELECT execution_pk, worker_id, token FROM workers
+SELECT execution_pk, worker_id, token, due_at FROM workers
  WHERE app_pk = :app_pk AND status = 'ready' AND NOT held AND pull_task_pk IS NULL
-   AND due_at IS NOT NULL AND due_at <= :now
+   AND due_at IS NOT NULL AND due_at <= :until
  ORDER BY due_at LIMIT :places"""
+_NEXT = """
+SELECT execution_pk, worker_id, token, due_at FROM workers
+ WHERE app_pk = :app_pk AND status = 'ready' AND NOT held AND pull_task_pk IS NULL
+   AND due_at IS NOT NULL AND due_at > :until
+ ORDER BY due_at LIMIT 1"""
 
 # One round trip for all apps; SQLite has no LATERAL, and its round trips cost nothing.
 _WAITING_OF_ALL = """
-SELECT wanted.app_pk, w.execution_pk, w.worker_id, w.token
-  FROM unnest(:apps::bigint[], :places::int[]) AS wanted (app_pk, places)
+SELECT wanted.app_pk, w.execution_pk, w.worker_id, w.token, w.due_at
+  FROM unnest(:apps::bigint[], :places::int[], :untils::bigint[]) AS wanted (app_pk, places, until)
  CROSS JOIN LATERAL (
-       SELECT execution_pk, worker_id, token FROM workers
+      (SELECT execution_pk, worker_id, token, due_at FROM workers
         WHERE app_pk = wanted.app_pk AND status = 'ready' AND NOT held AND pull_task_pk IS NULL
-          AND due_at IS NOT NULL AND due_at <= :now
-        ORDER BY due_at LIMIT wanted.places) AS w"""
+          AND due_at IS NOT NULL AND due_at <= wanted.until
+        ORDER BY due_at LIMIT wanted.places)
+       UNION ALL
+      (SELECT execution_pk, worker_id, token, due_at FROM workers
+        WHERE app_pk = wanted.app_pk AND status = 'ready' AND NOT held AND pull_task_pk IS NULL
+          AND due_at IS NOT NULL AND due_at > wanted.until
+        ORDER BY due_at LIMIT 1)) AS w"""
 
 _LOCK = "SELECT pk FROM apps WHERE pk IN :pks ORDER BY pk FOR NO KEY UPDATE"
 _LOCK_OR_SKIP = f"{_LOCK} SKIP LOCKED"
@@ -83,6 +93,14 @@ class DueApp:
         return self.standing.pk
 
 
+class Wanted(NamedTuple):
+    """How many workers of an app are looked for at most, and until when (microseconds) they must be due."""
+
+    app_pk: int
+    places: int
+    until: int
+
+
 class Candidate(NamedTuple):
     """A worker that may be claimed, as it was read without a lock."""
 
@@ -90,6 +108,14 @@ class Candidate(NamedTuple):
     execution_pk: int
     worker_id: int
     token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Workers that may be claimed, and by app when the first is due (microseconds) that is due later."""
+
+    candidates: list[Candidate]
+    later: dict[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +143,23 @@ def due_of(read: Read) -> list[DueApp]:
     return [DueApp(AppStanding(*row[:7]), row[7]) for row in read.rows]
 
 
-def waiting(tx: Transaction, places: Mapping[int, int], now: int) -> list[Candidate]:
-    """The due workers that wait longest, for each app as many as it has places."""
+def waiting(tx: Transaction, wanted: Sequence[Wanted]) -> Waiting:
+    """The workers that are due by then, those that wait longest, for each app as many as it has places."""
+    if not wanted:
+        return Waiting([], {})
     if tx.dialect is Dialect.SQLITE:
-        every = ((app, tx.rows(_WAITING, app_pk=app, places=count, now=now)) for app, count in places.items())
-        return [Candidate(app, *row) for app, rows in every for row in rows]
-    read = Read(_WAITING_OF_ALL, {"apps": list(places), "places": list(places.values()), "now": now})
-    tx.read(read)
-    return [Candidate(*row) for row in read.rows]
+        every = ((one.app_pk, tx.rows(sql, **one._asdict())) for one in wanted for sql in (_WAITING, _NEXT))
+        rows: Iterable[Sequence[Any]] = [(app, *row) for app, found in every for row in found]
+    else:
+        apps, places, untils = zip(*wanted, strict=True)
+        read = Read(_WAITING_OF_ALL, {"apps": apps, "places": places, "untils": untils})
+        tx.read(read)
+        rows = read.rows
+    until = {one.app_pk: one.until for one in wanted}
+    return Waiting(
+        [Candidate(*row[:4]) for row in rows if row[4] <= until[row[0]]],
+        {row[0]: row[4] for row in rows if row[4] > until[row[0]]},
+    )
 
 
 @dataclass(frozen=True, slots=True)

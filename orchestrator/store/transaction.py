@@ -1,8 +1,9 @@
 """A transaction in progress: statements through the driver where it is hot, the ORM's session elsewhere."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from time import monotonic
 from typing import Any
 
 import orjson
@@ -31,6 +32,7 @@ class Transaction:
         self._cursor = connection.connection.cursor()
         self._clock = clock
         self._read_at: datetime | None = None
+        self._asked_at = self._heard_at = 0.0
         self._opening = opening
         self._is_block = opening is not None
         self._has_read = False
@@ -74,6 +76,20 @@ class Transaction:
             return self.now()
         return self._read_at
 
+    def to_monotonic(self, instant: datetime) -> float:
+        """What this machine's `time.monotonic` shows then, in seconds; up to a round trip too late, never too early."""
+        if self._read_at is None or self._clock is not None:
+            left = instant - self.now()
+            return monotonic() + left.total_seconds()
+        return self._heard_at + (instant - self._read_at).total_seconds()
+
+    def from_monotonic(self, secs: float) -> datetime:
+        """When this machine's `time.monotonic` showed that; up to a round trip too late, never too early."""
+        if self._read_at is None or self._clock is not None:
+            ago = monotonic() - secs
+            return self.now() - timedelta(seconds=ago)
+        return self._read_at - timedelta(seconds=self._asked_at - secs)
+
     def read(self, *reads: Read) -> None:
         """Run them in order, each seeing what was committed by its turn unless frozen; PostgreSQL gets them at once."""
         if self.dialect is Dialect.SQLITE:
@@ -87,6 +103,7 @@ class Transaction:
         if self._opening is not None:
             text, self._opening = f"{self._opening};{text}", None
         self._has_read = True
+        asked_at = monotonic()
         self._cursor.execute(text, prepare=False)  # type: ignore[call-arg]
         for read in reads:
             # What was begun, set or prepared has no rows.
@@ -95,12 +112,13 @@ class Transaction:
             read.rows = self._cursor.fetchall()  # type: ignore[assignment]
             self._cursor.nextset()
             if read.is_timed:
-                self._note_instant(read)
+                self._note_instant(read, asked_at)
 
-    def _note_instant(self, read: Read) -> None:
+    def _note_instant(self, read: Read, asked_at: float) -> None:
         if read.rows:
             # The clock was asked for each row once it was locked: with the last one, all of them were.
             self._read_at = from_micros(read.rows[-1][-1])
+            self._asked_at, self._heard_at = asked_at, monotonic()
         read.rows = [row[:-1] for row in read.rows]
 
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:

@@ -13,7 +13,8 @@ from orchestrator.api.shapes import callbacks, executions
 from orchestrator.service import ending
 from orchestrator.service.apply import ApplyTerms, apply
 from orchestrator.service.callback_urls import PATH, CallbackSigner
-from orchestrator.service.claim import Claim, LeaseTerms, next_claims
+from orchestrator.service.claim import next_claims
+from orchestrator.service.claimed import Claim, LeaseTerms
 from orchestrator.service.sharing import Places
 from orchestrator.service.workspaces import DEFAULT_WORKSPACE
 from tests.api.doors import ADMIN_TOKEN, Api, a_task, accepted, conforms, fields, refused

@@ -6,7 +6,7 @@ from app_sdk.protocol.signing import SECRET_PREFIX
 from orchestrator.api.shapes import subscriptions as shapes
 from orchestrator.domain.outcome import Response
 from orchestrator.service import event_delivering, publishing
-from orchestrator.service.claim import LeaseTerms
+from orchestrator.service.claimed import LeaseTerms
 from orchestrator.service.event_delivering import Sent
 from orchestrator.store.transaction import Transaction
 from tests.api.doors import Api, Json, accepted, conforms, fields, refused

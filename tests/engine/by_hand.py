@@ -3,13 +3,14 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from app_sdk.protocol.limits import DEFAULT_LIMITS
 from orchestrator.domain.outcome import NoResponse, Response
 from orchestrator.service.apply import Applied, ApplyTerms, apply
-from orchestrator.service.claim import Claim, LeaseTerms, next_claims
+from orchestrator.service.claim import Claimed, next_claims
+from orchestrator.service.claimed import Claim, LeaseTerms
 from orchestrator.service.report import Report, report
 from orchestrator.service.sharing import Places
 from tests.support.world import World
@@ -34,9 +35,12 @@ class ByHand:
 
     async def claims(self, places: int = 100) -> tuple[Claim, ...]:
         """Claim what is due."""
+        return (await self.look(places)).claims
+
+    async def look(self, places: int = 10) -> Claimed:
+        """Claim what is due, and see when to look again."""
         definitions = self.world.node.definitions
-        wanted = Places(places, spare=0)
-        return (await self.world.database.write(next_claims, definitions, self.terms, wanted)).claims
+        return await self.world.database.write(next_claims, definitions, self.terms, Places(places, spare=0))
 
     async def apply(self, *reports: Report, renews: bool = True, is_full: bool = False) -> Applied:
         """Commit the reports in one transaction."""
@@ -56,3 +60,19 @@ def answered(claim: Claim, **answer: Any) -> Report:
 
 def reported(claim: Claim, outcome: Response | NoResponse) -> Report:
     return report(claim, outcome, DEFAULT_LIMITS, timedelta(milliseconds=1))
+
+
+async def launched(hand: ByHand, *delays_secs: float, **app: Any) -> None:
+    """Claims of executions of one worker each, which are answered to call again after these times."""
+    await hand.world.install({"on_multiple_exec": "allow"}, **app)
+    for _ in delays_secs:
+        await hand.world.launch(wakes=None)
+    claims = await hand.claims()
+    for claim, delay_secs in zip(claims, delays_secs, strict=True):
+        await hand.apply(answered(claim, delay_next_request_in_secs=delay_secs), renews=False)
+
+
+async def due_at(world: World) -> datetime:
+    """When the only worker is due."""
+    [(micros,)] = await world.rows("SELECT due_at FROM workers")
+    return datetime.fromtimestamp(micros / 1_000_000, UTC)

@@ -16,7 +16,7 @@ from orchestrator.domain.outcome import FailureKind, NoResponse
 from orchestrator.engine.amqp import AmqpSender, Terms
 from orchestrator.engine.caller import CallerOptions, open_dialer
 from orchestrator.service import event_delivering, subscriptions
-from orchestrator.service.claim import LeaseTerms
+from orchestrator.service.claimed import LeaseTerms
 from orchestrator.service.subscriptions import SubscriptionOrder
 from tests.engine.posting import FAILURE, PostOffice, open_post_office
 from tests.support.rabbitmq import RabbitMQ, installed, running_rabbitmq

@@ -11,7 +11,7 @@ from orchestrator.engine import amqp
 from orchestrator.engine.amqp import AmqpSender, Terms
 from orchestrator.engine.caller import CallerOptions, open_dialer
 from orchestrator.service import event_delivering, subscriptions
-from orchestrator.service.claim import LeaseTerms
+from orchestrator.service.claimed import LeaseTerms
 from orchestrator.service.subscriptions import SubscriptionOrder
 from orchestrator.store.event_deliveries import OutgoingEvent
 from tests.engine.posting import FAILURE, SUCCESS, PostOffice, open_post_office

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from orchestrator.service import delivering
-from orchestrator.service.claim import Claim
+from orchestrator.service.claimed import Claim
 from orchestrator.store.dialect import Dialect
 from tests.engine.by_hand import ByHand, answered
 from tests.engine.scripted import ONE_RETRY, Scripted, scripted_world

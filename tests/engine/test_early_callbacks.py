@@ -13,7 +13,7 @@ from orchestrator.domain.outcome import Response
 from orchestrator.service import timers
 from orchestrator.service.callback_effects import APPLIED_EARLY, UNUSED_EARLY
 from orchestrator.service.callbacks import task_status
-from orchestrator.service.claim import Claim
+from orchestrator.service.claimed import Claim
 from tests.engine.by_hand import ByHand, answered, reported
 from tests.engine.third_party import ThirdParty
 from tests.support.fake_app import Received

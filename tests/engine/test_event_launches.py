@@ -14,7 +14,7 @@ from orchestrator.domain.errors import Conflict
 from orchestrator.domain.states import AppStatus
 from orchestrator.runtime.identifiers import new_id
 from orchestrator.service import apps, event_delivering, event_launching, subscriptions, tasks
-from orchestrator.service.claim import LeaseTerms
+from orchestrator.service.claimed import LeaseTerms
 from orchestrator.service.paging import Page
 from tests.engine.posting import FAILURE, PostOffice, insert_events, open_post_office
 from tests.support.waiting import eventually

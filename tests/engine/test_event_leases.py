@@ -10,7 +10,7 @@ import pytest_asyncio
 from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.domain.outcome import FailureKind, NoResponse
 from orchestrator.service import event_delivering, subscriptions, timers
-from orchestrator.service.claim import LeaseTerms
+from orchestrator.service.claimed import LeaseTerms
 from orchestrator.service.event_delivering import Sent
 from orchestrator.store.clock import to_micros
 from orchestrator.store.database import Database

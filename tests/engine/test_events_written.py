@@ -11,7 +11,7 @@ import pytest_asyncio
 from orchestrator.domain.outcome import Response
 from orchestrator.domain.retry import RetryPolicy
 from orchestrator.service import delivering, execution_queries, launching, timers
-from orchestrator.service.claim import LeaseTerms
+from orchestrator.service.claimed import LeaseTerms
 from orchestrator.service.delivering import Delivery
 from orchestrator.service.tokens import Scope
 from orchestrator.store import events

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from orchestrator.domain.outcome import FailureKind, NoResponse, Response
-from orchestrator.service.claim import Claim
+from orchestrator.service.claimed import Claim
 from tests.engine.by_hand import ByHand, answered, reported
 from tests.support.fake_app import never
 from tests.support.world import World, running_world

@@ -13,7 +13,7 @@ from orchestrator.domain.errors import AlreadyRunning, Conflict, Invalid, NotFou
 from orchestrator.domain.states import WorkerStatus
 from orchestrator.runtime.identifiers import new_id
 from orchestrator.service import launching, resuming
-from orchestrator.service.claim import Claim
+from orchestrator.service.claimed import Claim
 from orchestrator.service.report import Report
 from orchestrator.service.resuming import LookBack, call_id
 from orchestrator.service.tokens import Caller, Role, Scope

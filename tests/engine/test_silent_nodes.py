@@ -12,7 +12,8 @@ import pytest
 from orchestrator.engine.registrar import Registrar
 from orchestrator.runtime.node import Node
 from orchestrator.service import delivering, nodes
-from orchestrator.service.claim import LeaseTerms, next_claims
+from orchestrator.service.claim import next_claims
+from orchestrator.service.claimed import LeaseTerms
 from orchestrator.service.nodes import NodeStatus
 from orchestrator.store.database import Database
 from orchestrator.store.nodes import NodeFacts

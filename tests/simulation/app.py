@@ -77,7 +77,7 @@ class SimulatedApp:
         secs = self._secs(kind, dice)
 
         def seen(how: str) -> None:
-            post.seen = how
+            post.seen, post.seen_at = how, self._check.now()
 
         return Exchange(outcome, secs, seen)
 

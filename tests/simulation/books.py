@@ -17,7 +17,7 @@ class Violation(AssertionError):
 
 @dataclass(slots=True, eq=False)
 class Post:
-    """A call that the app has received, or that was never sent. `seen`: the node was told how it ended."""
+    """A call that the app has received, or that was never sent. `seen`: the node was told how it ended, and when."""
 
     number: int
     at: int
@@ -31,6 +31,7 @@ class Post:
     answer: dict[str, Any] | None = None
     retry_after_secs: float | None = None
     seen: str | None = None
+    seen_at: int = 0
 
 
 @dataclass(slots=True)
@@ -46,10 +47,10 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A committed claim: whose it is, until when, and what the call must be told."""
+    """A committed claim: whose it is, from when until when, and what the call must be told."""
 
     node: str
-    at: int
+    begins: int
     until: int
     state: Any
     retries: int

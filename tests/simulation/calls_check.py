@@ -36,6 +36,9 @@ class CallsCheck:
         books.posts_of_key.setdefault(post.key, []).append(post)
 
     def _in_time(self, post: Post, claim: Claim) -> None:
+        require(
+            post.at >= claim.begins - SLACK_MICROS, f"{post.key}: called {(claim.begins - post.at) / 1e6} s too early"
+        )
         ends = post.at + int(TIMEOUT_SECS * 1e6)
         require(ends <= claim.until + SLACK_MICROS, f"{post.key}: the call may outlast its lease")
         pk, _ = post.lane
@@ -48,7 +51,7 @@ class CallsCheck:
     def _overlaps(self, other: Post, claim: Claim) -> None:
         """Only the death of its node ends a call that the app still works on; then the lease must have run out."""
         previous = self._books.claims[*other.lane, other.token]
-        is_over = previous.until < claim.at or self._books.outcomes.get((*other.lane, other.token)) == "lost"
+        is_over = previous.until < claim.begins or self._books.outcomes.get((*other.lane, other.token)) == "lost"
         require(is_over, f"{other.key}: called while an earlier call of the step is in flight")
 
     def _one_key(self, post: Post) -> None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+from orchestrator.domain.worker import AHEAD
 from tests.simulation.books import Books, Claim, Commit, Lane, require
 from tests.simulation.manifests import MAX_CALLS, RATE_CALLS, RATE_SECS
 from tests.simulation.profile import LEASE_SECS, NODE_NAME, NODE_TIMEOUT_SECS
@@ -39,7 +40,7 @@ class ClaimsCheck:
             old, new = change.old, change.new
             lane = new["execution_pk"], new["worker_id"]
             if new["status"] == "calling" and (old is None or not _is_same_claim(old, new)):
-                self._record(commit, lane, new)
+                self._record(commit, lane, new, _begins(commit, old))
             if old is not None and old["status"] == "waiting" and new["status"] == "ready":
                 require(lane[0] not in released, f"workers {lane} and {released.get(lane[0])} were released together")
                 released[lane[0]] = lane
@@ -83,19 +84,24 @@ class ClaimsCheck:
         require(old is not None and new["token"] == old["token"] + 1, f"{what}, and its token did not grow by one")
         assert old is not None
         require(new["node"] == f"{NODE_NAME}:{commit.node}", f"{what} by {commit.node} for {new['node']}")
-        lease_secs = (new["lease_until"] - commit.at) / 1e6
+        begins = _begins(commit, old)
+        lease_secs = (new["lease_until"] - begins) / 1e6
         require(abs(lease_secs - LEASE_SECS) < 1e-6, f"{what} for {lease_secs} s instead of {LEASE_SECS} s")
         require(execution["status"] == "running", f"{what}, and its execution is {execution['status']}")
         require(not execution["failing"], f"{what}, and its execution is failing")
         require(books.app_status[new["app_pk"]] == "active", f"{what}, and its app is not active")
-        require(model.not_before <= commit.at, f"{what} {(model.not_before - commit.at) / 1e6} s too early")
+        require(model.not_before <= begins, f"{what} {(model.not_before - begins) / 1e6} s too early")
+        ahead_secs = (begins - commit.at) / 1e6
+        may_be_ahead = books.apps[new["app_pk"]] != "app_beta" and ahead_secs <= AHEAD.total_seconds()
+        require(not ahead_secs or may_be_ahead, f"{what} {ahead_secs} s before it was due")
+        books.counters["claimed ahead"] += ahead_secs > 0
         require(model.rests != "done", f"{what}, and it is done")
         is_renewal = old["status"] == "calling"
         require(is_renewal or old["status"] == "ready", f"{what}, and was {old['status']}")
         require(not (is_renewal and model.rests == "waiting"), f"{what} while it waits for the others")
         books.counters["renewed" if is_renewal else "claimed"] += 1
 
-    def _record(self, commit: Commit, lane: Lane, row: Row) -> None:
+    def _record(self, commit: Commit, lane: Lane, row: Row, begins: int) -> None:
         books, model = self._books, self._books.model[lane]
         pk, worker_id = lane
         undelivered = books.undelivered(lane)
@@ -107,7 +113,7 @@ class ClaimsCheck:
         }
         books.claims[pk, worker_id, row["token"]] = Claim(
             node=commit.node,
-            at=commit.at,
+            begins=begins,
             until=row["lease_until"],
             state=model.state,
             retries=model.retries,
@@ -146,6 +152,12 @@ class ClaimsCheck:
 def _is_same_claim(old: Row, new: Row) -> bool:
     names = ("status", "token", "node", "lease_until")
     return all(old[name] == new[name] for name in names)
+
+
+def _begins(commit: Commit, old: Row | None) -> int:
+    """From when the worker may be called: one that is claimed a little ahead, from when it is due."""
+    due_at = old["due_at"] if old is not None and old["status"] == "ready" else None
+    return max(commit.at, due_at or 0)
 
 
 def _call(row: Row) -> tuple[Any, Any, Any]:

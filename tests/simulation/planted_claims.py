@@ -15,15 +15,15 @@ from orchestrator.engine.dispatcher import Dispatcher
 from orchestrator.engine.group_commit import GroupCommit
 from orchestrator.engine.loop import Loop
 from orchestrator.runtime.node import Node
-from orchestrator.service import apply, timers
-from orchestrator.service import claim as claims
+from orchestrator.service import apply, claimed, timers
 from orchestrator.service.app_effects import AppEffects
-from orchestrator.service.claim import Claim
+from orchestrator.service.claimed import Claim
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import hold, save
 from orchestrator.service.report import Report
+from orchestrator.service.sharing import Horizon
 from orchestrator.store import nodes, overdue
-from orchestrator.store.apps import AppFacts
+from orchestrator.store.apps import AppFacts, AppStanding
 from orchestrator.store.transaction import Transaction
 from tests.simulation.loop import PROCESS
 from tests.simulation.planted import Patches, bug
@@ -125,7 +125,7 @@ def lease_from_the_nodes_clock() -> Patches:
 @bug
 def renewal_keeps_the_lease() -> Patches:
     """The claim of the next step runs out when that of the step before would have."""
-    real = claims.renew
+    real = claimed.renew
 
     def renew(claim: Claim, worker: Worker, workers: str, app: AppFacts, state: str) -> Claim:
         renewed = real(claim, worker, workers, app, state)
@@ -146,6 +146,27 @@ def late_call_not_given_up() -> Patches:
         return await real(self, claim, asyncio.get_running_loop().time())
 
     return [patch.object(Dispatcher, "_turn_of", turn_of)]
+
+
+@bug
+def called_when_claimed() -> Patches:
+    """A worker that is claimed a little ahead is called at once, and not when it is due."""
+    real = Dispatcher._turn_of
+
+    async def turn_of(self: Dispatcher, claim: Claim, began: float) -> tuple[Claim | None, float]:
+        return await real(self, replace(claim, not_before=None), began)
+
+    return [patch.object(Dispatcher, "_turn_of", turn_of)]
+
+
+@bug
+def claimed_ahead_of_the_rate() -> Patches:
+    """An app with a rate limit has its workers claimed a little ahead like any other."""
+
+    def ends(self: Horizon, _standing: AppStanding) -> datetime:
+        return self.now + self.ahead
+
+    return [patch.object(Horizon, "ends", ends)]
 
 
 @bug

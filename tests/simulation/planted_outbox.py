@@ -10,7 +10,7 @@ from orchestrator.domain.worker import Worker
 from orchestrator.engine.caller import Request
 from orchestrator.engine.deliverer import Deliverer
 from orchestrator.service import delivering, scheduling
-from orchestrator.service.claim import LeaseTerms
+from orchestrator.service.claimed import LeaseTerms
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.delivering import Taken
 from orchestrator.service.holding import Held, hold, save

@@ -11,7 +11,7 @@ import orjson
 from app_sdk.protocol.answer import Answer
 from orchestrator.domain import consequence
 from orchestrator.domain import execution as life
-from orchestrator.domain.consequence import CallAgain, Consequence
+from orchestrator.domain.consequence import CallAgain, Consequence, Reckoning
 from orchestrator.domain.execution import ClosedStep, Execution
 from orchestrator.domain.outcome import Unsuccessful
 from orchestrator.domain.overlap import Start, Verdict
@@ -20,7 +20,7 @@ from orchestrator.domain.states import ExecutionStatus, WorkerStatus
 from orchestrator.domain.worker import Worker
 from orchestrator.service import apply, launching, resuming
 from orchestrator.service.app_effects import AppEffects
-from orchestrator.service.claim import Claim
+from orchestrator.service.claimed import Claim
 from orchestrator.service.definitions import Definitions
 from orchestrator.service.holding import Held
 from orchestrator.service.report import ReadyAnswer, Report
@@ -118,9 +118,13 @@ def delay_ignored() -> Patches:
     """A worker that asked for a delay is due at once."""
     real = consequence.of_answer
 
-    def of_answer(worker: Worker, answer: Answer, policy: TaskPolicy, *, now: datetime, jitter: float) -> Consequence:
-        meant = real(worker, answer, policy, now=now, jitter=jitter)
-        return CallAgain(now) if isinstance(meant, CallAgain) and answer.delay_next_request_in_secs else meant
+    def of_answer(
+        worker: Worker, answer: Answer, policy: TaskPolicy, reckoning: Reckoning, *, now: datetime
+    ) -> Consequence:
+        meant = real(worker, answer, policy, reckoning, now=now)
+        return (
+            CallAgain(reckoning.since) if isinstance(meant, CallAgain) and answer.delay_next_request_in_secs else meant
+        )
 
     return [patch.object(life, "of_answer", of_answer)]
 
@@ -130,11 +134,9 @@ def lost_call_repeated() -> Patches:
     """A call that was lost with its node is made again, also under at_most_once."""
     real = consequence.of_failure
 
-    def of_failure(
-        worker: Worker, call: Unsuccessful, policy: TaskPolicy, *, now: datetime, jitter: float
-    ) -> Consequence:
+    def of_failure(worker: Worker, call: Unsuccessful, policy: TaskPolicy, reckoning: Reckoning) -> Consequence:
         policy = replace(policy, delivery=Delivery.AT_LEAST_ONCE) if call.is_lost else policy
-        return real(worker, call, policy, now=now, jitter=jitter)
+        return real(worker, call, policy, reckoning)
 
     return [patch.object(life, "of_failure", of_failure)]
 

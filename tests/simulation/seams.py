@@ -20,8 +20,8 @@ from orchestrator.engine import dispatcher, registrar, request, scheduler
 from orchestrator.engine.caller import Request
 from orchestrator.engine.request import RequestOptions
 from orchestrator.runtime import node, node_options
-from orchestrator.service.claim import Claim
-from orchestrator.store import listening
+from orchestrator.service.claimed import Claim
+from orchestrator.store import listening, transaction
 from tests.simulation.loop import PROCESS, VirtualLoop
 from tests.simulation.network import Receiver, SimulatedCaller
 from tests.simulation.profile import TIMEOUT_SECS
@@ -104,6 +104,8 @@ def seams(around: Surroundings) -> Iterator[Ids]:
         # Rings are not heard here: polling is the truth.
         (listening, "notify"): lambda _tx: None,
         (dispatcher, "build"): build,
+        (dispatcher, "monotonic"): around.loop.time,
+        (transaction, "monotonic"): around.loop.time,
     }
     state = random.getstate()
     configuration = structlog.get_config()

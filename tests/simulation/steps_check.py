@@ -64,7 +64,7 @@ class StepsCheck:
         books.counters["applied"] += 1
         model.step += 1
         model.state = answer.get("updated_worker_state", model.state)
-        self._follow(model, answer, commit.at)
+        self._follow(model, answer, post.seen_at)
         self._mutate(post, answer, mutated)
         self._spawn(commit, post, orjson.loads(row["spawned"] or "{}"))
         return post
@@ -141,7 +141,7 @@ class StepsCheck:
             wait_secs = 0
         elif post.seen == "ended" and post.retry_after_secs is not None:
             wait_secs = post.retry_after_secs
-        model.not_before = commit.at + int(wait_secs * 1e6)
+        model.not_before = post.seen_at + int(wait_secs * 1e6)
 
     def _lost(self, commit: Commit, row: Row) -> None:
         self._is_current(row)

@@ -5,6 +5,7 @@ from typing import Any
 
 from app_sdk.protocol.answer import Answer, read_answer
 from app_sdk.protocol.strict_json import dumps
+from orchestrator.domain.consequence import Reckoning
 from orchestrator.domain.execution import ClosedStep, Execution
 from orchestrator.domain.outcome import Unsuccessful
 from orchestrator.domain.policy import OnWorkerFailure, TaskPolicy
@@ -51,7 +52,7 @@ def reply(
 ) -> ClosedStep:
     """Apply an answer with these fields to a worker that is calling."""
     return execution.close_step(
-        worker_id, answer(**fields), state_changed=state_changed, batches=batches, now=now, jitter=0.0
+        worker_id, answer(**fields), state_changed=state_changed, batches=batches, now=now, reckoning=Reckoning(now)
     )
 
 
@@ -63,7 +64,7 @@ def step(execution: Execution, worker_id: int = 0, *, now: datetime = NOW, **fie
 
 def fail(execution: Execution, worker_id: int = 0, call: Unsuccessful = BAD_REQUEST, now: datetime = NOW) -> None:
     """Let the call in flight of a worker fail."""
-    execution.fail_call(worker_id, call, now=now, jitter=0.0)
+    execution.fail_call(worker_id, call, now=now, reckoning=Reckoning(now))
 
 
 def spawning(*ids: int) -> list[dict[str, Any]]:

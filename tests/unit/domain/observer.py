@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from app_sdk.protocol.answer import Answer
-from orchestrator.domain.consequence import CallAgain, Fail, Finish
+from orchestrator.domain.consequence import CallAgain, Fail, Finish, Reckoning
 from orchestrator.domain.errors import Conflict
 from orchestrator.domain.execution import Execution
 from orchestrator.domain.policy import TaskPolicy
@@ -99,7 +99,12 @@ class Observed:
         existing = set(self.execution.workers)
         with self.verb():
             closed = self.execution.close_step(
-                worker_id, answer, state_changed=state_changed, batches=batches, now=self.now, jitter=0.5
+                worker_id,
+                answer,
+                state_changed=state_changed,
+                batches=batches,
+                now=self.now,
+                reckoning=Reckoning(self.now, 0.5),
             )
         self._applied[worker_id] += 1
         assert not self.execution.holds(*claim), "an answer is applied once"

@@ -11,6 +11,7 @@ from orchestrator.domain.consequence import (
     Fail,
     Finish,
     Park,
+    Reckoning,
     Wait,
     of_answer,
     of_failure,
@@ -35,14 +36,14 @@ def after(
     fields: dict[str, Any], policy: TaskPolicy | None = None, *, retry_count: int = 0, idle_steps: int = 0
 ) -> Consequence:
     worker = Worker(0, retry_count=retry_count, idle_steps=idle_steps)
-    return of_answer(worker, answer(**fields), policy or TaskPolicy(), now=NOW, jitter=0.0)
+    return of_answer(worker, answer(**fields), policy or TaskPolicy(), Reckoning(NOW), now=NOW)
 
 
 def after_failure(
     call: Unsuccessful, policy: TaskPolicy | None = None, *, retry_count: int = 1, jitter: float = 0.0
 ) -> Consequence:
     worker = Worker(0, retry_count=retry_count)
-    return of_failure(worker, call, policy or TaskPolicy(), now=NOW, jitter=jitter)
+    return of_failure(worker, call, policy or TaskPolicy(), Reckoning(NOW, jitter))
 
 
 @pytest.mark.parametrize(

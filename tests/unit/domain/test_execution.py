@@ -10,7 +10,7 @@ from orchestrator.domain.outcome import Unsuccessful
 from orchestrator.domain.policy import TaskPolicy
 from orchestrator.domain.retry import RetryPolicy
 from orchestrator.domain.states import ExecutionStatus, WorkerStatus
-from orchestrator.domain.worker import Lease
+from orchestrator.domain.worker import AHEAD, Lease
 from tests.unit.domain.builders import (
     NOW,
     claim,
@@ -171,6 +171,21 @@ def test_a_claim_that_was_never_started_costs_nothing() -> None:
     worker = execution.workers[0]
     assert (worker.status, worker.due_at, worker.step, worker.retry_count) == (READY, NOW + SECOND, 0, 0)
     assert not execution.holds(0, token)
+
+
+def test_a_claim_taken_ahead_that_is_given_back_is_due_when_it_was() -> None:
+    execution = running(0)
+    soon = NOW + AHEAD
+    execution.claim(0, Lease("node", since=soon, until=soon + 3600 * SECOND))
+    execution.give_back(0, NOW)
+    assert execution.workers[0].due_at == soon
+
+
+def test_a_claim_from_before_the_clock_was_set_back_is_due_at_once_when_it_is_given_back() -> None:
+    execution = running(0)
+    execution.claim(0, Lease("node", since=NOW + 3600 * SECOND, until=NOW + 7200 * SECOND))
+    execution.give_back(0, NOW)
+    assert execution.workers[0].due_at == NOW
 
 
 def test_a_call_whose_node_is_gone_is_made_again_at_once() -> None:

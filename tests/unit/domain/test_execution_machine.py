@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from orchestrator.domain.consequence import of_callback
+from orchestrator.domain.consequence import Reckoning, of_callback
 from orchestrator.domain.outcome import Unsuccessful
 from orchestrator.domain.policy import TaskPolicy
 from tests.unit.domain.builders import NOW, answer
@@ -53,7 +53,7 @@ class ExecutionMachine(RuleBasedStateMachine):
             return
         with self.seen.verb():
             if isinstance(how, Unsuccessful):
-                self.execution.fail_call(claim[0], how, now=self.seen.now, jitter=-0.5)
+                self.execution.fail_call(claim[0], how, now=self.seen.now, reckoning=Reckoning(self.seen.now, -0.5))
             elif how is LOST:
                 self.execution.lose_call(claim[0], "its node is gone", self.seen.now)
             else:
