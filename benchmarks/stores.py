@@ -18,6 +18,9 @@ from tests.support.server import wait_for
 
 Kind = Literal["postgresql", "redis", "sqlite"]
 
+# As many as PostgreSQL fills between two checkpoints, by its `max_wal_size` of 1 GB.
+LOG_FILES = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Store:
@@ -81,7 +84,23 @@ class Stores:
 
     @cached_property
     def _postgres(self) -> PostgresServer:
-        return self._stack.enter_context(running_postgres(durable=True))
+        server = self._stack.enter_context(running_postgres(durable=True))
+        _bring_into_use(server)
+        return server
+
+
+def _bring_into_use(server: PostgresServer) -> None:
+    """Leave the server as one that has been in use: the files of its log are there, and are written to again.
+
+    On a new one each file of 16 MB is made when it is needed, which holds up every commit for some 60 ms.
+    """
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE TABLE written (number int)")
+        for _ in range(LOG_FILES):
+            connection.execute("INSERT INTO written VALUES (1)")
+            connection.execute("SELECT pg_switch_wal()")
+        connection.execute("DROP TABLE written")
+        connection.execute("CHECKPOINT")
 
 
 @contextmanager
