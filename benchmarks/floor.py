@@ -1,6 +1,6 @@
 """The floor of a durable step: the ceiling's loop, and each answer kept before the next call. Nothing is decided.
 
-    python -m benchmarks.floor [--on sqlite] [--executions 10] [--steps 200]
+    python -m benchmarks.floor [--on sqlite] [--executions 10] [--steps 200] [--delay-ms 0]
 
 The answers that come while one commit is under way share the next one, as the engine's do. What is written is what the
 engine writes of a plain step, with the engine's own statements: the worker's row, behind its token, its state, and the
@@ -75,6 +75,7 @@ def run(sink: Sink, store: Store, load: Load) -> Figures:
     sink.forget()
     before = store.cpu_secs()
     options = {"--url": sink.url, "--database": store.url, "--executions": load.executions, "--steps": load.steps}
+    options["--delay-ms"] = load.delay_ms
     told = output_of("benchmarks.floor", *(str(word) for option in options.items() for word in option))
     after = store.cpu_secs()
     store_secs = None if before is None or after is None else after - before
@@ -167,10 +168,11 @@ def main() -> None:
     parser.add_argument("--on", choices=get_args(Kind), default="sqlite")
     parser.add_argument("--executions", type=int, default=100 // WORKERS)
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--delay-ms", type=int, default=0)
     parser.add_argument("--url", help=argparse.SUPPRESS)
     parser.add_argument("--database", help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    load = Load(asked.executions, asked.steps)
+    load = Load(asked.executions, asked.steps, asked.delay_ms)
     if asked.url:
         print(json.dumps({"cpu_secs": uvloop.run(_run(asked.url, asked.database, load))}))
         return
