@@ -1,5 +1,6 @@
 """The lookout: the poll of all loops in one. Idle, a node asks the database one question in an interval, not thirty."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
@@ -9,6 +10,7 @@ from orchestrator.store.database import Database
 
 # How often a loop ticks by itself all the same, should the lookout ever overlook something.
 SELDOM = timedelta(minutes=1)
+AFTER_CALLS_SECS = 0.02
 
 
 class Lookout(Loop):
@@ -27,6 +29,8 @@ class Lookout(Loop):
         self._wakes = wakes
 
     async def tick(self) -> timedelta | None:
+        # Mostly it is woken since there is something to be called, and would only be in the way of that now.
+        await asyncio.sleep(AFTER_CALLS_SECS)
         for concern in await self._database.read(due_within, self._poll_interval):
             self._wakes[concern]()
         return None

@@ -269,7 +269,7 @@ def _insert_details(tx: Transaction, pk: int, order: LaunchOrder, now: datetime)
     seeds = order.seeds
     begins_with_more = order.beginning is not None or len(seeds) > 1
     beginning = order.beginning or Beginning(seeds)
-    groups.insert_details(
+    groups.insert_details_soon(
         tx,
         {
             "execution_pk": pk,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from orchestrator.store.dialect import Dialect
 from orchestrator.store.transaction import Transaction
 
 _ENSURE = "INSERT INTO overlap_groups (task_pk, key) VALUES (:task_pk, :key) ON CONFLICT (task_pk, key) DO NOTHING"
@@ -35,11 +36,14 @@ INSERT INTO executions (uid, workspace_id, id, number, app_pk, task_pk, version_
 VALUES (:uid, :workspace_id, :id, :number, :app_pk, :task_pk, :version_pk, 'pending', :failing, 1,
         1, :max_retries, :multiple_exec_key, :run_at, :queues, :concurrency_key, :created_at)
 ON CONFLICT (workspace_id, id) DO NOTHING RETURNING pk"""
+# One round trip; SQLite changes no row within a WITH.
+_COUNTED = _INSERT.replace(":number", "(SELECT number FROM counted)")
+_INSERT_NUMBERED = f"WITH counted (number) AS ({_NUMBER}) {_COUNTED}"
 _INSERT_DETAILS = """
 INSERT INTO execution_details (execution_pk, input, output, name, launched_by, beginning, resumed_from, application,
                                launched_as, owner_id)
-VALUES (:execution_pk, :input, :output, :name, :launched_by, :beginning, :resumed_from, :application,
-        :launched_as, :owner_id)"""
+SELECT * FROM :rows AS r (execution_pk bigint, input text, output text, name text, launched_by text, beginning text,
+                          resumed_from text, application text, launched_as text, owner_id bigint)"""
 
 
 def lock(tx: Transaction, task_pk: int, key: str) -> None:
@@ -92,10 +96,14 @@ def is_id_taken(tx: Transaction, workspace_id: str, id_: str) -> bool:
 def insert_execution(tx: Transaction, row: dict[str, Any]) -> int | None:
     """Insert a pending execution with the workspace's next number; returns its key, None if its id is taken."""
     # The workspace's counter is the last lock of a launch, held only until the commit.
-    [(number,)] = tx.rows(_NUMBER, workspace_id=row["workspace_id"])
-    found = tx.row(_INSERT, **row, number=number, failing=False)
+    if tx.dialect is Dialect.POSTGRESQL:
+        found = tx.row(_INSERT_NUMBERED, **row, failing=False)
+    else:
+        [(number,)] = tx.rows(_NUMBER, workspace_id=row["workspace_id"])
+        found = tx.row(_INSERT, **row, number=number, failing=False)
     return None if found is None else int(found[0])
 
 
-def insert_details(tx: Transaction, row: dict[str, Any]) -> None:
-    tx.run(_INSERT_DETAILS, **row)
+def insert_details_soon(tx: Transaction, row: dict[str, Any]) -> None:
+    """What is read of a new execution only to be shown, put off."""
+    tx.put_off(_INSERT_DETAILS, [row])
