@@ -1,6 +1,6 @@
 """How far one PostgreSQL goes: a simulation of nodes, group commits and a database, for docs/scale.md.
 
-    python -m benchmarks.scale_simulation [--commit-us 650] [--step-us 144] [--node-us 620] [--disk-ms 1.0]
+    python -m benchmarks.scale_simulation [--commit-us 1150] [--step-us 17] [--node-us 196] [--disk-ms 1.0]
         [--mutating 0.1]
 
 The costs come from `benchmarks.scale`: CPU of PostgreSQL for each commit and for each step in it, CPU of a node for
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 PLACES = 100
 LARGEST_COMMIT = 256
-ROUND_TRIPS = 12
+ROUND_TRIPS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +166,9 @@ def rate(costs: Costs, *, nodes: int, cores: int, apps: int, secs: float = 3.0) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--commit-us", type=float, default=650)
-    parser.add_argument("--step-us", type=float, default=144)
-    parser.add_argument("--node-us", type=float, default=620)
+    parser.add_argument("--commit-us", type=float, default=1150)
+    parser.add_argument("--step-us", type=float, default=17)
+    parser.add_argument("--node-us", type=float, default=196)
     parser.add_argument("--disk-ms", type=float, default=1.0)
     parser.add_argument("--mutating", type=float, default=0.1)
     parser.add_argument("--secs", type=float, default=3.0)
