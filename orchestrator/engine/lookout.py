@@ -10,7 +10,7 @@ from orchestrator.store.database import Database
 
 # How often a loop ticks by itself all the same, should the lookout ever overlook something.
 SELDOM = timedelta(minutes=1)
-AFTER_CALLS_SECS = 0.02
+AFTER_CALLS = timedelta(milliseconds=20)
 
 
 class Lookout(Loop):
@@ -30,7 +30,7 @@ class Lookout(Loop):
 
     async def tick(self) -> timedelta | None:
         # Mostly it is woken since there is something to be called, and would only be in the way of that now.
-        await asyncio.sleep(AFTER_CALLS_SECS)
-        for concern in await self._database.read(due_within, self._poll_interval):
+        await asyncio.sleep(AFTER_CALLS.total_seconds())
+        for concern in await self._database.read(due_within, self._poll_interval + AFTER_CALLS):
             self._wakes[concern]()
         return None
