@@ -16,31 +16,26 @@ SELECT apps.pk, apps.max_concurrent_calls, apps.unanswered_calls, apps.rate_call
            AND due_at IS NOT NULL)
   FROM apps WHERE apps.status = 'active' AND apps.deleted_at IS NULL ORDER BY apps.pk"""
 
-_WAITING = """
-SELECT execution_pk, worker_id, token, due_at FROM workers
- WHERE app_pk = :app_pk AND status = 'ready' AND NOT held AND pull_task_pk IS NULL
-   AND due_at IS NOT NULL AND due_at <= :until
- ORDER BY due_at LIMIT :places"""
-_NEXT = """
-SELECT execution_pk, worker_id, token, due_at FROM workers
- WHERE app_pk = :app_pk AND status = 'ready' AND NOT held AND pull_task_pk IS NULL
-   AND due_at IS NOT NULL AND due_at > :until
- ORDER BY due_at LIMIT 1"""
 
+def _first(app: str, due: str, most: str) -> str:
+    """The workers of an app that have been due for longest, or will be first."""
+    return f"""
+SELECT execution_pk, worker_id, token, due_at FROM workers
+ WHERE app_pk = {app} AND status = 'ready' AND NOT held AND pull_task_pk IS NULL
+   AND due_at IS NOT NULL AND due_at {due}
+ ORDER BY due_at LIMIT {most}"""  # noqa: S608 - texts of ours
+
+
+_WAITING = _first(":app_pk", "<= :until", ":places")
+_NEXT = _first(":app_pk", "> :until", "1")
 # One round trip for all apps; SQLite has no LATERAL, and its round trips cost nothing.
-_WAITING_OF_ALL = """
+_WAITING_OF_ALL = f"""
 SELECT wanted.app_pk, w.execution_pk, w.worker_id, w.token, w.due_at
   FROM unnest(:apps::bigint[], :places::int[], :untils::bigint[]) AS wanted (app_pk, places, until)
  CROSS JOIN LATERAL (
-      (SELECT execution_pk, worker_id, token, due_at FROM workers
-        WHERE app_pk = wanted.app_pk AND status = 'ready' AND NOT held AND pull_task_pk IS NULL
-          AND due_at IS NOT NULL AND due_at <= wanted.until
-        ORDER BY due_at LIMIT wanted.places)
+       ({_first("wanted.app_pk", "<= wanted.until", "wanted.places")})
        UNION ALL
-      (SELECT execution_pk, worker_id, token, due_at FROM workers
-        WHERE app_pk = wanted.app_pk AND status = 'ready' AND NOT held AND pull_task_pk IS NULL
-          AND due_at IS NOT NULL AND due_at > wanted.until
-        ORDER BY due_at LIMIT 1)) AS w"""
+       ({_first("wanted.app_pk", "> wanted.until", "1")})) AS w"""  # noqa: S608 - texts of ours
 
 _LOCK = "SELECT pk FROM apps WHERE pk IN :pks ORDER BY pk FOR NO KEY UPDATE"
 _LOCK_OR_SKIP = f"{_LOCK} SKIP LOCKED"

@@ -77,14 +77,20 @@ class Transaction:
         return self._read_at
 
     def to_monotonic(self, instant: datetime) -> float:
-        """What this machine's `time.monotonic` shows then, in seconds; up to a round trip too late, never too early."""
+        """What this machine's `time.monotonic` shows then, in seconds; never too early.
+
+        Too late by as much as the answer took to come here.
+        """
         if self._read_at is None or self._clock is not None:
             left = instant - self.now()
             return monotonic() + left.total_seconds()
         return self._heard_at + (instant - self._read_at).total_seconds()
 
     def from_monotonic(self, secs: float) -> datetime:
-        """When this machine's `time.monotonic` showed that; up to a round trip too late, never too early."""
+        """When this machine's `time.monotonic` showed that; never too early.
+
+        Too late by as long as the database took to read, with what it waited for locks.
+        """
         if self._read_at is None or self._clock is not None:
             ago = monotonic() - secs
             return self.now() - timedelta(seconds=ago)

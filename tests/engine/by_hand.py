@@ -8,7 +8,7 @@ from typing import Any
 
 from app_sdk.protocol.limits import DEFAULT_LIMITS
 from orchestrator.domain.outcome import NoResponse, Response
-from orchestrator.service.apply import Applied, ApplyTerms, apply
+from orchestrator.service.apply import Applied, ApplyTerms, apply, apply_and_claim
 from orchestrator.service.claim import Claimed, next_claims
 from orchestrator.service.claimed import Claim, LeaseTerms
 from orchestrator.service.report import Report, report
@@ -47,6 +47,13 @@ class ByHand:
         terms = ApplyTerms(self.name, DEFAULT_LIMITS, self.terms if renews else None, is_full)
         definitions = self.world.node.definitions
         return await self.world.database.write(apply, definitions, reports, terms, [0.0] * len(reports))
+
+    async def apply_and_look(self, *reports: Report, places: int = 10) -> tuple[Applied, Claimed]:
+        """Commit the reports and claim what is due, in one transaction."""
+        terms = ApplyTerms(self.name, DEFAULT_LIMITS, self.terms, is_full=False)
+        jitter, wanted = [0.0] * len(reports), Places(places, spare=0)
+        definitions = self.world.node.definitions
+        return await self.world.database.write(apply_and_claim, definitions, reports, terms, jitter, wanted)
 
     async def turn(self, claims: Sequence[Claim], **answer: Any) -> Applied:
         """Apply the same answer to each of the claims, in one transaction."""

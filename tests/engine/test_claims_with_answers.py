@@ -10,13 +10,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from app_sdk.protocol.limits import DEFAULT_LIMITS
 from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.domain.outcome import FailureKind, NoResponse
-from orchestrator.service.apply import Applied, ApplyTerms, apply, apply_and_claim
+from orchestrator.service.apply import apply, apply_and_claim
 from orchestrator.service.claim import Claimed, next_claims
-from orchestrator.service.report import Report
-from orchestrator.service.sharing import Places
 from tests.engine.by_hand import ByHand, answered, reported
 from tests.engine.gate import Gate
 from tests.support.fake_app import Received, never
@@ -151,15 +148,6 @@ async def test_claims_of_a_commit_whose_outcome_is_unknown_are_given_back(scene:
     assert sorted(called) == sorted(["first", "second", third]), "each was called once"
 
 
-async def both(hand: ByHand, *reports: Report, places: int = 10) -> tuple[Applied, Claimed]:
-    terms = ApplyTerms(hand.name, DEFAULT_LIMITS, hand.terms, is_full=False)
-    definitions = hand.world.node.definitions
-    jitter = [0.0] * len(reports)
-    return await hand.world.database.write(
-        apply_and_claim, definitions, reports, terms, jitter, Places(places, spare=0)
-    )
-
-
 async def test_places_that_the_answers_leave_are_taken_at_once(database_url: str) -> None:
     async with running_world(database_url, never, start=False) as world:
         await world.install({"on_multiple_exec": "allow"})
@@ -168,7 +156,7 @@ async def test_places_that_the_answers_leave_are_taken_at_once(database_url: str
         called = await hand.claims(places=2)
 
         goes_on = answered(called[0], updated_worker_state={"n": 1})
-        applied, claimed = await both(hand, goes_on, answered(called[1], is_done=True), places=0)
+        applied, claimed = await hand.apply_and_look(goes_on, answered(called[1], is_done=True), places=0)
 
         assert list(applied.renewed) == [0]
         assert [claim.execution_id for claim in claimed.claims] == [executions[2]]
@@ -184,7 +172,7 @@ async def test_a_commit_that_writes_apps_leaves_the_claims_to_the_next(database_
         [called] = await hand.claims(places=1)
         silence = NoResponse(FailureKind.CONNECTION_REFUSED, "nobody is there", sent=False)
 
-        applied, claimed = await both(hand, reported(called, silence))
+        applied, claimed = await hand.apply_and_look(reported(called, silence))
 
         assert applied.has_changed_apps
         assert claimed == Claimed((), timedelta(), is_left_out=True)
@@ -221,7 +209,7 @@ async def test_no_answer_waits_for_an_app_that_somebody_else_has_locked(postgres
         [called] = await hand.claims(places=1)
         async with await psycopg.AsyncConnection.connect(postgres_url) as somebody:
             await somebody.execute("SELECT 1 FROM apps FOR UPDATE")
-            applied, claimed = await both(hand, answered(called, updated_worker_state={"n": 1}))
+            applied, claimed = await hand.apply_and_look(answered(called, updated_worker_state={"n": 1}))
 
         assert list(applied.renewed) == [0]
         assert (claimed.claims, claimed.is_left_out) == ((), True)

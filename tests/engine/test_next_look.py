@@ -5,12 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from app_sdk.protocol.limits import DEFAULT_LIMITS
 from orchestrator.domain.worker import AHEAD
-from orchestrator.service.apply import Applied, ApplyTerms, apply_and_claim
-from orchestrator.service.claim import Claimed
-from orchestrator.service.report import Report
-from orchestrator.service.sharing import Places
 from orchestrator.store import apps
 from orchestrator.store.clock import to_micros
 from orchestrator.store.transaction import Transaction
@@ -25,13 +20,6 @@ async def hand(database_url: str) -> AsyncIterator[ByHand]:
         yield ByHand(world)
 
 
-async def apply_and_look(hand: ByHand, *reports: Report, places: int = 10) -> tuple[Applied, Claimed]:
-    terms = ApplyTerms(hand.name, DEFAULT_LIMITS, hand.terms, is_full=False)
-    jitter, wanted = [0.0] * len(reports), Places(places, spare=0)
-    write = hand.world.database.write
-    return await write(apply_and_claim, hand.world.node.definitions, reports, terms, jitter, wanted)
-
-
 async def test_an_answer_and_what_it_makes_due_share_a_commit(hand: ByHand) -> None:
     """Who is due is read once, before the answer is applied: what that changes is known without asking again."""
     await hand.world.install()
@@ -39,7 +27,7 @@ async def test_an_answer_and_what_it_makes_due_share_a_commit(hand: ByHand) -> N
     [claim] = await hand.claims()
     spawning = answered(claim, new_workers=[{"worker_id": 1}], delay_next_request_in_secs=60)
 
-    applied, claimed = await apply_and_look(hand, spawning)
+    applied, claimed = await hand.apply_and_look(spawning)
 
     assert applied.renewed == {}
     assert [one.worker_id for one in claimed.claims] == [1]

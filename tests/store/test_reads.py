@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 import pytest
 from sqlalchemy import text
@@ -196,3 +197,16 @@ async def test_an_idle_connection_that_was_cut_is_replaced_also_under_the_orm(po
     assert await (database.write if writes else database.read)(orm) != pid
     await database.close()
     await other.close()
+
+
+async def test_an_instant_and_the_monotonic_clock_tell_each_other_never_too_early(database: Database) -> None:
+    def told(tx: Transaction) -> tuple[datetime, datetime, float, float]:
+        before, moment = tx.now(), monotonic()
+        tx.read(Read(SELECT, {"pks": [0]}, is_timed=True))
+        between = monotonic()
+        return before, tx.from_monotonic(moment), between, tx.to_monotonic(tx.now())
+
+    before, instant, between, later = await database.write(told)
+
+    assert timedelta() <= instant - before < timedelta(seconds=30)
+    assert 0 <= later - between < 30
