@@ -14,7 +14,8 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
 from benchmarks.processes import Group, running
-from tests.support.server import free_port, wait_for
+from tests.support.ports import free_port
+from tests.support.server import wait_for
 
 # The environment may name a proxy, which has no business on loopback.
 _OPENER = build_opener(ProxyHandler({}))

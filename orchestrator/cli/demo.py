@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import random
 import shutil
 import socket
 import sys
@@ -32,6 +33,8 @@ Dataset = Literal["airports", "cities"]
 DIRECTORY = Path(".orchestrator-demo")
 TASK_ID = "app_catalog_import"
 _HOST = "127.0.0.1"
+# Below what Linux (32768) and macOS (49152) give to clients, which might take one before a child has bound it.
+_PORTS = range(31_000, 32_768)
 _LOCK_FILE = "demo.lock"
 _CONFIG_FILE = "config.toml"
 _START_SECS = 30.0
@@ -110,10 +113,16 @@ def own_directory(directory: Path) -> Iterator[Path]:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return int(probe.getsockname()[1])
+    """A port of this machine that nobody listens on at the moment, and that no connection is given for its own end."""
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((_HOST, port))
+            except OSError:
+                continue
+            return port
+    raise Refused(f"no port from {_PORTS.start} to {_PORTS.stop - 1} is free on {_HOST}")
 
 
 def server_command(directory: Path, port: int) -> list[str]:

@@ -13,7 +13,8 @@ import psycopg
 import pytest
 
 from sample_apps.csv_export.library import Library
-from tests.support.server import ROOT, Server, free_port, running_server, spawn, wait_for
+from tests.support.ports import free_port
+from tests.support.server import ROOT, Server, running_server, spawn, wait_for
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 MANIFEST = ROOT / "sample_apps" / "csv_export" / "manifest.json"

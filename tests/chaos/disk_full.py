@@ -30,7 +30,7 @@ from tests.chaos.databases import Kind, PostgresControl, controlled_postgres
 from tests.chaos.outcome import Outcome
 from tests.chaos.stage import APP_ID, SECRET, TASK_ID, TOKEN, Stage, judge, open_stage, request_times, tail, wait_ready
 from tests.history.witness.client import RecordingClient
-from tests.support.server import free_port
+from tests.support.ports import free_port
 
 DISK_MIB = {"sqlite": 32, "postgresql": 640}
 FELT_SECS = 60.0

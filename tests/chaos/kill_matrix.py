@@ -17,7 +17,7 @@ from tests.chaos.failpoints import POINTS
 from tests.chaos.outcome import Outcome
 from tests.chaos.stage import APP_ID, SECRET, TASK_ID, TOKEN, Stage, judge, open_stage, tail, wait_ready
 from tests.history.witness.client import RecordingClient
-from tests.support.server import free_port
+from tests.support.ports import free_port
 
 # An answer may have come, and its commit have been under way, for a moment before the process ended.
 LEAD_SECS = 0.3

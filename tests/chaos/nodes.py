@@ -10,7 +10,7 @@ from tests.chaos.boots import Boot, Zygote
 from tests.chaos.clock import now
 from tests.chaos.stage import TOKEN, Stage, tail, wait_ready
 from tests.history.witness.client import RecordingClient
-from tests.support.server import free_port
+from tests.support.ports import free_port
 
 LEASE_SECS = 6.0
 DRAIN_SECS = 25.0

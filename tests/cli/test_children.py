@@ -12,8 +12,8 @@ import pytest
 
 from orchestrator.cli import children
 from orchestrator.cli.children import Child, ended_by_signals
-from orchestrator.cli.demo import free_port
 from orchestrator.cli.failures import RunFailed
+from tests.support.ports import free_port
 
 STUBBORN = """
 import signal, time

@@ -19,8 +19,8 @@ from orchestrator.service import event_delivering, subscriptions
 from orchestrator.service.claimed import LeaseTerms
 from orchestrator.service.subscriptions import SubscriptionOrder
 from tests.engine.posting import FAILURE, PostOffice, open_post_office
+from tests.support.ports import free_port
 from tests.support.rabbitmq import RabbitMQ, installed, running_rabbitmq
-from tests.support.server import free_port
 from tests.support.world import WORKSPACE
 
 EXCHANGE = "core.events"

@@ -11,7 +11,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.server import free_port, wait_for
+from tests.support.ports import free_port
+from tests.support.server import wait_for
 
 # Debian's own script becomes another user; this one does not.
 _PLACES = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/opt/homebrew/sbin/rabbitmq-server")

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,17 +13,12 @@ from typing import Any, TypeVar
 
 import httpx
 
+from tests.support.ports import free_port
+
 T = TypeVar("T")
 
 PATIENCE_SECS = 60.0
 ROOT = Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(probe: Callable[[], T | None], what: str, patience_secs: float = PATIENCE_SECS) -> T:
