@@ -87,7 +87,7 @@ async def _run(url: str, database_url: str, load: Load) -> float:
     await database.write(_begin, load)
 
     async def commit(steps: Sequence[Step]) -> Sequence[None]:
-        return await database.write(_keep, steps)
+        return await database.write_here(_keep, steps)
 
     group = GroupCommit[Step, None](commit, _refused)
 

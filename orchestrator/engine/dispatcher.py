@@ -17,6 +17,7 @@ from orchestrator.engine.dispatcher_options import DispatcherOptions, Outlets
 from orchestrator.engine.group_commit import GroupCommit
 from orchestrator.engine.loop import Loop
 from orchestrator.engine.request import RequestOptions, build
+from orchestrator.engine.ways_to_write import way_to_write
 from orchestrator.service import timers
 from orchestrator.service.apply import Applied, ApplyTerms, apply, apply_and_claim
 from orchestrator.service.claim import Claimed, next_claims
@@ -101,7 +102,7 @@ class Dispatcher(Loop):
             return None
         self._claims_alone = False
         began = asyncio.get_running_loop().time()
-        claim = self._database.write(next_claims, self._definitions, self._terms, self._next_places())
+        claim = self._database.write_here(next_claims, self._definitions, self._terms, self._next_places())
         return await self._begin(await self._noting_doubt(claim), began)
 
     def stop_claiming(self) -> None:
@@ -233,12 +234,13 @@ class Dispatcher(Loop):
         return [applied.renewed.get(position) for position in range(len(reports))]
 
     async def _commit(self, reports: Sequence[Report], terms: ApplyTerms, jitter: Sequence[float]) -> Applied:
+        write = way_to_write(self._database, reports)
         is_tidy = not self._is_unsure and not self._orphans
         if not (self._claims_with_next_commit and is_tidy) or terms.lease is None:
-            return await self._database.write(apply, self._definitions, reports, terms, jitter)
+            return await write(apply, self._definitions, reports, terms, jitter)
         self._claims_with_next_commit, self._is_claiming, self._is_short = False, True, True
         began = asyncio.get_running_loop().time()
-        commit = self._database.write(apply_and_claim, self._definitions, reports, terms, jitter, self._next_places())
+        commit = write(apply_and_claim, self._definitions, reports, terms, jitter, self._next_places())
         try:
             applied, claimed = await self._noting_doubt(commit)
             self._look_in(await self._begin(claimed, began))
@@ -248,7 +250,7 @@ class Dispatcher(Loop):
         except Exception as error:  # noqa: BLE001 - logged; which of the two is to blame, the answers' own commit tells
             self._log.warning("answers are applied without a claim", error=repr(error))
             self._claims_alone = True
-            return await self._database.write(apply, self._definitions, reports, terms, jitter)
+            return await write(apply, self._definitions, reports, terms, jitter)
         finally:
             self._is_claiming = False
         self._claims_alone = claimed.is_left_out

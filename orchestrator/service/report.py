@@ -50,6 +50,15 @@ class Report:
     digest: str | None = None
     came_at: float | None = None
 
+    @property
+    def size(self) -> int:
+        """How many characters of JSON there are to be written, about."""
+        ready = self.meaning
+        if isinstance(ready, Unanswered):
+            return 0
+        texts = (ready.record, ready.state or "", *ready.spawned.values(), *(items for items, _ in ready.batches))
+        return sum(map(len, texts))
+
 
 def report(
     claim: Claim, outcome: Response | NoResponse, limits: Limits, took: timedelta, came_at: float | None = None

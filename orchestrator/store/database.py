@@ -3,35 +3,40 @@
 A use case is a plain function of a Transaction. It is shipped whole to a thread and runs there from BEGIN to COMMIT,
 so no transaction is ever held across an await, and a cancelled caller leaves none behind.
 
-SQLite: one thread writes and checkpoints, with one connection (many writers starve each other, and two connections
-that checkpoint at once met a corruption bug in most versions in use); readers are query_only. PostgreSQL: a few
-threads with a connection each.
+SQLite: one connection writes and checkpoints (many writers starve each other, and two connections that checkpoint at
+once met a corruption bug in most versions in use); readers are query_only. PostgreSQL: a few threads with a connection
+each.
+
+Most of what a node writes are calls and their answers, many times a second and a few milliseconds each. `write_here`
+is for these: the use case is the same plain function, but runs on the event loop's thread, in which its data are at
+hand. On SQLite only the commit goes to the writer's thread. On PostgreSQL, where it waits for the server, the event
+loop goes on meanwhile (it is in a greenlet), with a connection of its own.
 """
 
 import asyncio
 import sqlite3
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-import psycopg
 from sqlalchemy import make_url
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.util import greenlet_spawn
 
 from orchestrator.domain.errors import CommitUnknown, DatabaseUnavailable
 from orchestrator.store import sqlite_upkeep
+from orchestrator.store.connections import Connections, is_lost
 from orchestrator.store.dialect import Dialect
 from orchestrator.store.embedded_clock import LEAST_JUMP, EmbeddedClock, shift_durations
 from orchestrator.store.faults import DRIVER_ERRORS, READ_ONLY, is_unavailable, sqlstate
 from orchestrator.store.postgresql_connections import driver_url, opening, postgresql_engine
-from orchestrator.store.postgresql_network import hang_up
 from orchestrator.store.reads import PREPARED
-from orchestrator.store.sole_writer import SoleWriter
-from orchestrator.store.sqlite_connections import sqlite_engine
+from orchestrator.store.sole_writer import SoleWriter, Steps, to_the_end
+from orchestrator.store.sqlite_connections import impatient, sqlite_engine
 from orchestrator.store.transaction import Clock, Transaction
+from orchestrator.store.turns import Turns
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,7 +52,10 @@ _RETRYABLE = frozenset({"40001", "40P01", "23505", _NOT_PREPARED})
 
 @dataclass(frozen=True, slots=True)
 class DatabaseOptions:
-    """`url`: sqlite:///path or postgresql://…; `pool_size`: PostgreSQL connections of this process."""
+    """`url`: sqlite:///path or postgresql://…; `pool_size`: threads with a PostgreSQL connection each.
+
+    What is written on the event loop's thread has one more.
+    """
 
     url: str
     pool_size: int = 6
@@ -74,10 +82,6 @@ class DatabaseOptions:
         return Path(self.url.removeprefix("sqlite:///"))
 
 
-def _unheard() -> None:
-    """Nobody waits to be told."""
-
-
 class _ConnectionLost(Exception):
     """The connection was lost before the commit had begun, or nothing was to be committed."""
 
@@ -90,11 +94,9 @@ class Database:
         self.dialect = options.dialect
         self.pool_size = options.pool_size
         self._clock = EmbeddedClock() if clock is None and options.dialect is Dialect.SQLITE else clock
-        self._local = threading.local()
-        self._connections: list[Connection] = []
+        self._connections = Connections()
+        self._turns_here = Turns()
         self._sqlite_path = options.sqlite_path
-        self._opening = threading.Lock()
-        self._is_closing = False
         if self.dialect is Dialect.SQLITE:
             self._writer_engine = sqlite_engine(options.sqlite_path, query_only=False)
             self._reader_engine = sqlite_engine(options.sqlite_path, query_only=True)
@@ -114,8 +116,23 @@ class Database:
             return work(tx, *args, **kwargs)
 
         if isinstance(self._writers, SoleWriter):
-            return await self._writers.run(lambda decided: self._transact(self._writer_engine, ready, True, decided))
+            return await self._writers.run(lambda: self._transact(self._writer_engine, ready))
         return await self._run(self._writers, self._writer_engine, ready)
+
+    async def write_here(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `write`, on the event loop's thread: for what takes no more than some milliseconds, and is written often.
+
+        One after the other, as what is written here shares a connection.
+        """
+
+        def ready(tx: Transaction) -> T:
+            return work(tx, *args, **kwargs)
+
+        if isinstance(self._writers, SoleWriter):
+            return await self._writers.run_here(
+                self._impatiently(ready), lambda: self._transact(self._writer_engine, ready)
+            )
+        return await self._turns_here.take(lambda: greenlet_spawn(self._transact, self._writer_engine, ready))
 
     async def read(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work`, which does not write; on PostgreSQL each statement is a transaction, unless it asks for one."""
@@ -126,37 +143,50 @@ class Database:
         if not isinstance(self._writers, SoleWriter):
             # Autovacuum does it.
             return False
-
-        def tend(decided: Callable[[], None]) -> bool:
-            # There is nothing to be decided that the event loop should wait for.
-            decided()
-            return self._tend_file()
-
-        return await self._writers.run(tend)
+        return await self._writers.run(self._tend_file)
 
     async def close(self) -> None:
         """Wait for the transactions in progress, to PostgreSQL for CLOSE_SECS at most; then close every connection."""
-        await asyncio.get_running_loop().run_in_executor(None, self._close)
+        loop = asyncio.get_running_loop()
+        is_remote = self.dialect is Dialect.POSTGRESQL
+        impatience = loop.call_later(CLOSE_SECS, self._connections.hang_up) if is_remote else None
+        try:
+            await self._turns_here.all_done()
+            if isinstance(self._writers, SoleWriter):
+                await self._writers.close()
+            await loop.run_in_executor(None, self._readers.shutdown)
+        finally:
+            if impatience is not None:
+                impatience.cancel()
+        await loop.run_in_executor(None, self._close)
 
     async def _run(
         self, threads: ThreadPoolExecutor, engine: Engine, work: Callable[[Transaction], T], *, writes: bool = True
     ) -> T:
         return await asyncio.get_running_loop().run_in_executor(threads, self._transact, engine, work, writes)
 
-    def _transact(
-        self,
-        engine: Engine,
-        work: Callable[[Transaction], T],
-        writes: bool = True,
-        decided: Callable[[], None] = _unheard,
-    ) -> T:
-        """`decided` is called when nothing is left but the commit."""
+    def _transact(self, engine: Engine, work: Callable[[Transaction], T], writes: bool = True) -> T:
+        return to_the_end(self._steps(engine, work, writes))
+
+    def _impatiently(self, work: Callable[[Transaction], T]) -> Steps[T]:
+        """On the embedded database, without waiting for a stranger who has locked it; then it is unavailable."""
+        try:
+            raw = self._driver_connection()
+        except DRIVER_ERRORS as error:
+            raise DatabaseUnavailable(f"the database cannot be opened: {error}") from error
+        with impatient(raw):
+            steps = self._steps(self._writer_engine, work, writes=True)
+            next(steps)
+        yield
+        return to_the_end(steps)
+
+    def _steps(self, engine: Engine, work: Callable[[Transaction], T], writes: bool) -> Steps[T]:
         for tries_left in reversed(range(SERIALIZATION_TRIES)):
             try:
                 connection = self._connection(engine)
                 if engine is self._writer_engine:
                     self._follow_clock(connection)
-                return self._try(connection, work, writes=writes, decided=decided)
+                return (yield from self._try(connection, work, writes=writes))
             except _ConnectionLost as lost:
                 # Cut while it was idle, as by a restart of the database: nothing was committed, and a new one may do.
                 if not tries_left:
@@ -174,17 +204,10 @@ class Database:
         if isinstance(self._clock, EmbeddedClock):
             jump = self._clock.jump()
             if abs(jump) >= LEAST_JUMP:
-                self._try(connection, lambda tx: shift_durations(tx, jump), writes=True)
+                to_the_end(self._try(connection, lambda tx: shift_durations(tx, jump), writes=True))
             self._clock.follow(jump)
 
-    def _try(
-        self,
-        connection: Connection,
-        work: Callable[[Transaction], T],
-        *,
-        writes: bool,
-        decided: Callable[[], None] = _unheard,
-    ) -> T:
+    def _try(self, connection: Connection, work: Callable[[Transaction], T], *, writes: bool) -> Steps[T]:
         transaction: Transaction | None = None
         is_committing = False
         try:
@@ -194,7 +217,7 @@ class Database:
                 result = work(transaction)
                 transaction.finish()
                 is_committing = True
-                decided()
+                yield
             return result
         except DRIVER_ERRORS as error:
             if self._drop_if_broken(connection):
@@ -205,76 +228,36 @@ class Database:
                 connection.info[PREPARED].forget()
             if sqlstate(error) == READ_ONLY:
                 # A standby, since a failover: the next connection may find the new primary, this one never will.
-                self._drop(connection)
+                self._connections.drop(connection)
             raise
         finally:
             if transaction is not None and not connection.closed:
                 transaction.close()
 
     def _tend_file(self) -> bool:
-        raw = self._connection(self._writer_engine).connection.driver_connection
-        assert isinstance(raw, sqlite3.Connection)
         try:
-            return sqlite_upkeep.tend(raw, self._sqlite_path)
+            return sqlite_upkeep.tend(self._driver_connection(), self._sqlite_path)
         except sqlite3.Error as error:
             raise DatabaseUnavailable(f"the database is not available: {error}") from error
 
+    def _driver_connection(self) -> sqlite3.Connection:
+        """The embedded database's one that writes."""
+        raw = self._connections.get_writer(self._writer_engine).connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        return raw
+
     def _connection(self, engine: Engine) -> Connection:
-        connection: Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            self._refuse_if_closing()
-            connection = engine.connect()
-            with self._opening:
-                self._connections.append(connection)
-            self._refuse_if_closing()
-            self._local.connection = connection
-        return connection
+        is_sole_writer = self.dialect is Dialect.SQLITE and engine is self._writer_engine
+        return self._connections.get_writer(engine) if is_sole_writer else self._connections.get(engine)
 
     def _drop_if_broken(self, connection: Connection) -> bool:
         """Let go of a connection to PostgreSQL that was lost; True if it was."""
-        if self.dialect is Dialect.SQLITE or not _is_lost(connection):
+        if self.dialect is Dialect.SQLITE or not is_lost(connection):
             return False
-        self._drop(connection)
+        self._connections.drop(connection)
         return True
-
-    def _drop(self, connection: Connection) -> None:
-        self._local.connection = None
-        with self._opening:
-            self._connections.remove(connection)
-        connection.invalidate()
-        connection.close()
 
     def _close(self) -> None:
-        impatience = threading.Timer(CLOSE_SECS, self._hang_up)
-        if self.dialect is Dialect.POSTGRESQL:
-            impatience.start()
-        self._readers.shutdown()
-        self._writers.shutdown()
-        impatience.cancel()
-        for connection in self._connections:
-            connection.close()
-        self._connections.clear()
+        self._connections.close()
         self._reader_engine.dispose()
         self._writer_engine.dispose()
-
-    def _hang_up(self) -> None:
-        """End what is still under way on the connections; no new one is used."""
-        with self._opening:
-            self._is_closing = True
-            for connection in self._connections:
-                if not connection.closed and not connection.invalidated:
-                    raw = connection.connection.driver_connection
-                    assert isinstance(raw, psycopg.Connection)
-                    hang_up(raw)
-
-    def _refuse_if_closing(self) -> None:
-        if self._is_closing:
-            raise DatabaseUnavailable("the database is not available: it is being closed")
-
-
-def _is_lost(connection: Connection) -> bool:
-    # Asked for its driver's connection, one that SQLAlchemy has given up would open a new one.
-    if connection.closed or connection.invalidated:
-        return True
-    raw = connection.connection.driver_connection
-    return not isinstance(raw, psycopg.Connection) or raw.broken or raw.closed

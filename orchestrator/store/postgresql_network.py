@@ -12,8 +12,11 @@ from collections.abc import Generator
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg import waiting
 from psycopg.abc import PQGen
 from sqlalchemy import make_url
+from sqlalchemy.util import await_only
+from sqlalchemy.util.concurrency import in_greenlet
 
 RV = TypeVar("RV")
 
@@ -39,10 +42,18 @@ def network_timeouts(url: str) -> dict[str, int]:
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """A connection that closes itself when a statement has gone unanswered for `SILENCE_SECS`."""
+    """A connection that closes itself when a statement has gone unanswered for `SILENCE_SECS`.
+
+    Used in a greenlet, it lets the event loop go on while it waits.
+    """
 
     def wait(self, gen: PQGen[RV], interval: float = _LOOK_SECS, timeout: float | None = None) -> RV:
         try:
+            if in_greenlet():
+                # An event loop tells it of data: to look in between would only wake it up.
+                return await_only(
+                    waiting.wait_async(_answered(gen), self.pgconn.socket, SILENCE_SECS + _LOOK_SECS, timeout)
+                )
             return super().wait(_answered(gen), interval, timeout)
         except _Silence as error:
             self.close()

@@ -1,20 +1,32 @@
-"""The one thread that writes to the embedded database, and its right of way.
+"""The one that writes to the embedded database: a thread, and for what is brief the event loop's own.
 
-It and the event loop's thread both want the interpreter. By turns, the writer is done with deciding when the loop has
-made its calls, and then nobody has anything to do while the disk commits. So who ships a transaction to an idle writer
-lets it decide first, and goes on while it commits: that is a sixth more steps a second.
+Two threads that both want the interpreter wait for each other, and what one of them has made the other finds in the
+cache of another core. So a brief transaction is decided where its answers came in, who have to wait for it anyway, and
+only brought to the disk by the thread.
 """
 
 import asyncio
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from orchestrator.domain.errors import DatabaseUnavailable
+from orchestrator.store.turns import Turns
 
 T = TypeVar("T")
 
-# Most transactions have decided after two or three milliseconds; one that takes longer shares the interpreter again.
-GIVE_WAY_SECS = 0.005
+Steps = Generator[None, None, T]
+"""A transaction that stops once on its way, when nothing is left but the commit; its end has the result."""
+
+
+def to_the_end(steps: Steps[T]) -> T:
+    """Go on without a stop."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 class SoleWriter:
@@ -22,35 +34,31 @@ class SoleWriter:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "database-writer")
-        self._waiting: set[asyncio.Future[Any]] = set()
-        self._is_busy = False
+        self._turns = Turns()
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether a job would begin at once."""
-        # A caller that was cancelled waits no longer; its job may go on all the same.
-        return not self._waiting and not self._is_busy
+    async def run(self, job: Callable[[], T]) -> T:
+        """Run a job on the writer's thread."""
+        return await self._turns.take(lambda: self._on_thread(job))
 
-    async def run(self, job: Callable[[Callable[[], None]], T]) -> T:
-        """Run a job, which calls what it is given once it has decided; the loop stands still so long, 5 ms at most."""
-        decided = threading.Event()
-        has_right_of_way = self.is_idle
-        done = asyncio.get_running_loop().run_in_executor(self._thread, self._do, job, decided)
-        self._waiting.add(done)
-        done.add_done_callback(self._waiting.discard)
-        if has_right_of_way:
-            decided.wait(GIVE_WAY_SECS)
-        return await done
+    async def run_here(self, steps: Steps[T], otherwise: Callable[[], T]) -> T:
+        """Run a brief transaction, on the event loop's thread until it has decided.
 
-    def shutdown(self) -> None:
-        """Wait for the jobs in progress."""
+        If that finds the database unavailable, `otherwise` is run on the writer's thread, where it may wait.
+        """
+
+        async def run() -> T:
+            try:
+                next(steps)
+            except DatabaseUnavailable:
+                return await self._on_thread(otherwise)
+            return await self._on_thread(lambda: to_the_end(steps))
+
+        return await self._turns.take(run)
+
+    async def close(self) -> None:
+        """Wait for the jobs in progress, and for those that wait for them."""
+        await self._turns.all_done()
         self._thread.shutdown()
 
-    def _do(self, job: Callable[[Callable[[], None]], T], decided: threading.Event) -> T:
-        self._is_busy = True
-        try:
-            return job(decided.set)
-        finally:
-            self._is_busy = False
-            # Also when it has failed before it could decide.
-            decided.set()
+    async def _on_thread(self, job: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, job)

@@ -1,5 +1,8 @@
 """Connections to the embedded database."""
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,16 @@ def sqlite_engine(path: Path, *, query_only: bool) -> Engine:
         raw.execute("BEGIN" if query_only else "BEGIN IMMEDIATE")
 
     return engine
+
+
+@contextmanager
+def impatient(raw: sqlite3.Connection) -> Iterator[None]:
+    """Let the connection fail at once where another one has locked the database."""
+    raw.execute("PRAGMA busy_timeout = 0")
+    try:
+        yield
+    finally:
+        raw.execute(f"PRAGMA busy_timeout = {sqlite_upkeep.BUSY_TIMEOUT_MS}")
 
 
 def _sqlite_pragmas(query_only: bool) -> list[str]:

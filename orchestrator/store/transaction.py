@@ -22,7 +22,7 @@ _FREEZE = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
 class Transaction:
-    """What a use case works with, between BEGIN and COMMIT if it writes; it lives in one thread and is never shared."""
+    """What a use case works with, between BEGIN and COMMIT if it writes; it is never shared."""
 
     def __init__(
         self, connection: Connection, dialect: Dialect, clock: Clock | None, opening: str | None = None

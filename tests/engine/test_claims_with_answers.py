@@ -19,6 +19,7 @@ from tests.engine.gate import Gate
 from tests.support.fake_app import Received, never
 from tests.support.waiting import eventually
 from tests.support.world import World, running_world
+from tests.support.writes import Write, stand_before_writes
 
 OF_THE_DISPATCHER = (apply, apply_and_claim, next_claims)
 
@@ -34,9 +35,7 @@ class Commits:
     is_held: bool = False
 
     def watch(self, patch: pytest.MonkeyPatch) -> None:
-        write = self.world.database.write
-
-        async def watched(work: Callable[..., Any], *args: Any) -> Any:
+        async def watched(write: Write, work: Callable[..., Any], *args: Any) -> Any:
             if work not in OF_THE_DISPATCHER:
                 return await write(work, *args)
             self.begun.append(work.__name__)
@@ -49,7 +48,7 @@ class Commits:
                 raise DatabaseUnavailable("the connection was lost, says the test")
             return result
 
-        patch.setattr(self.world.database, "write", watched)
+        stand_before_writes(patch, self.world.database, watched)
 
     async def holds(self) -> None:
         async def probe() -> bool:

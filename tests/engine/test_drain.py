@@ -13,6 +13,7 @@ from tests.engine.gate import Gate
 from tests.support.fake_app import Received, Reply
 from tests.support.waiting import PATIENCE_SECS, eventually
 from tests.support.world import World, running_world
+from tests.support.writes import Write, stand_before_writes
 
 AT_MOST_ONCE = {"delivery": "at_most_once", "on_multiple_exec": "allow"}
 OVERLAPPING = {"on_multiple_exec": "allow"}
@@ -88,22 +89,22 @@ async def test_batches_under_way_are_delivered_and_no_other_is_taken(database_ur
         assert numbers == list(range(600))
 
 
-async def test_what_a_node_claims_while_its_drain_begins_is_given_back(database_url: str) -> None:
+async def test_what_a_node_claims_while_its_drain_begins_is_given_back(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def never(request: Received) -> object:
         raise AssertionError("no call is made of it")
 
     async with running_world(database_url, never, start=False) as world:
         await world.install()
         execution = await world.launch()
-        write = world.database.write
 
-        async def drain_meanwhile(*args: Any, **kwargs: Any) -> Any:
+        async def drain_meanwhile(write: Write, *args: Any, **kwargs: Any) -> Any:
             world.node.dispatcher.stop_claiming()
             return await write(*args, **kwargs)
 
-        world.database.write = drain_meanwhile  # type: ignore[method-assign]
+        stand_before_writes(monkeypatch, world.database, drain_meanwhile)
         await world.node.dispatcher.tick()
-        world.database.write = write  # type: ignore[method-assign]
 
         async def is_due() -> bool:
             worker = (await world.workers(execution))[0]
@@ -113,16 +114,17 @@ async def test_what_a_node_claims_while_its_drain_begins_is_given_back(database_
         assert await world.calls(execution) == []
 
 
-async def test_a_claim_renewed_while_the_drain_begins_is_given_back(database_url: str) -> None:
+async def test_a_claim_renewed_while_the_drain_begins_is_given_back(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gate = Gate({"updated_worker_state": {"answered": 1}})
     async with running_world(database_url, gate) as world:
         await world.install()
         execution = await world.launch()
         await gate.holds()
-        write = world.database.write
         renewed = []
 
-        async def drain_meanwhile(work: Any, *args: Any, **kwargs: Any) -> Any:
+        async def drain_meanwhile(write: Write, work: Any, *args: Any, **kwargs: Any) -> Any:
             result = await write(work, *args, **kwargs)
             if work is apply:
                 # The commit was held up, and SIGTERM has come before the node hears of it.
@@ -130,10 +132,9 @@ async def test_a_claim_renewed_while_the_drain_begins_is_given_back(database_url
                 world.node.dispatcher.stop_claiming()
             return result
 
-        world.database.write = drain_meanwhile  # type: ignore[method-assign]
+        stand_before_writes(monkeypatch, world.database, drain_meanwhile)
         gate.open()
         await eventually(lambda: is_idle(world), "the end of the conversation")
-        world.database.write = write  # type: ignore[method-assign]
 
         assert renewed == [1]
         assert len(world.app.received) == 1, "no call begins after the signal"
@@ -144,13 +145,14 @@ async def test_a_claim_renewed_while_the_drain_begins_is_given_back(database_url
 
 
 @pytest.mark.slow
-async def test_a_database_that_hangs_does_not_hold_up_the_way_down(database_url: str) -> None:
+async def test_a_database_that_hangs_does_not_hold_up_the_way_down(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gate = Gate({"is_done": True})
     async with running_world(database_url, gate, engine={"drain_secs": 1}) as world:
         await world.install()
         execution = await world.launch()
         await gate.holds()
-        write, read = world.database.write, world.database.read
         hanging, is_back = asyncio.Event(), asyncio.Event()
 
         async def hang(*_args: Any, **_kwargs: Any) -> Any:
@@ -158,11 +160,12 @@ async def test_a_database_that_hangs_does_not_hold_up_the_way_down(database_url:
             await is_back.wait()
             raise DatabaseUnavailable("it was away, says the test")
 
-        world.database.write = world.database.read = hang  # type: ignore[method-assign]
+        for name in ("write", "write_here", "read"):
+            monkeypatch.setattr(world.database, name, hang)
         gate.open()
         await asyncio.wait_for(hanging.wait(), PATIENCE_SECS)
         assert not await asyncio.wait_for(world.node.drain(), PATIENCE_SECS)
-        world.database.write, world.database.read = write, read  # type: ignore[method-assign]
+        monkeypatch.undo()
         is_back.set()
         assert await world.status(execution) == "running"
 

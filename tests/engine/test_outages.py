@@ -20,6 +20,7 @@ from tests.engine.gate import Gate
 from tests.support.fake_app import Received
 from tests.support.waiting import eventually
 from tests.support.world import World, running_world
+from tests.support.writes import Write, stand_before_writes
 
 pytestmark = pytest.mark.slow
 
@@ -45,11 +46,10 @@ class Outage:
     """The database fails in the middle of chosen transactions: before their commit, or, the commit done, after it."""
 
     def __init__(self, patch: pytest.MonkeyPatch, world: World) -> None:
-        self._write = world.database.write
         self._before: Counter[str] = Counter()
         self._after: Counter[str] = Counter()
         self.met: Counter[str] = Counter()
-        patch.setattr(world.database, "write", self._disturbed)
+        stand_before_writes(patch, world.database, self._disturbed)
 
     def before(self, use_case: Callable[..., Any], times: int) -> None:
         self._before[use_case.__name__] += times
@@ -57,14 +57,14 @@ class Outage:
     def after(self, use_case: Callable[..., Any], times: int) -> None:
         self._after[use_case.__name__] += times
 
-    async def _disturbed(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    async def _disturbed(self, write: Write, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         # To an answer it is all the same whether its commit claims too.
         name = getattr(apply if work is apply_and_claim else work, "__name__", "")
         if self._before[name]:
             self._before[name] -= 1
             self.met[name] += 1
             raise DatabaseUnavailable("the database is away, says the test")
-        result = await self._write(work, *args, **kwargs)
+        result = await write(work, *args, **kwargs)
         if self._after[name] and _is_something(result):
             self._after[name] -= 1
             self.met[name] += 1
@@ -155,16 +155,15 @@ async def test_an_answer_that_the_database_refuses_fails_its_worker_and_no_other
 ) -> None:
     async with running_world(database_url, five_steps) as world:
         await world.install({"on_multiple_exec": "allow"})
-        write = world.database.write
 
-        async def refusing(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        async def refusing(write: Write, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             if work in (apply, apply_and_claim) and any(
                 one.claim.execution_id == "poison" and isinstance(one.meaning, ReadyAnswer) for one in args[1]
             ):
                 raise psycopg.DataError("no room for it in a column, says the test")
             return await write(work, *args, **kwargs)
 
-        monkeypatch.setattr(world.database, "write", refusing)
+        stand_before_writes(monkeypatch, world.database, refusing)
         others = [await world.launch() for _ in range(10)]
         poison = await world.launch(id="poison")
 
@@ -182,10 +181,9 @@ async def test_what_is_no_fault_of_the_answer_fails_no_worker(
     """Neither the database is away nor the data are wrong: somebody has taken a right from us. The step comes again."""
     async with running_world(database_url, five_steps) as world:
         await world.install({"retry": {"max_retries": 5, "initial_delay_secs": 0.05}})
-        write = world.database.write
         refusals = 4
 
-        async def refusing(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        async def refusing(write: Write, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             nonlocal refusals
             if (
                 work in (apply, apply_and_claim)
@@ -196,7 +194,7 @@ async def test_what_is_no_fault_of_the_answer_fails_no_worker(
                 raise psycopg.errors.InsufficientPrivilege("permission denied for table calls, says the test")
             return await write(work, *args, **kwargs)
 
-        monkeypatch.setattr(world.database, "write", refusing)
+        stand_before_writes(monkeypatch, world.database, refusing)
         execution = await world.launch()
         assert await world.ended(execution) == "succeeded", await world.message(execution)
         assert refusals == 0
@@ -211,9 +209,8 @@ async def test_a_failover_that_leaves_the_database_read_only_for_a_while_costs_n
     async with running_world(postgres_url, gate) as world:
         await world.install({"on_multiple_exec": "allow", **AT_MOST_ONCE})
         refused: Counter[str] = Counter()
-        write = world.database.write
 
-        async def watched(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        async def watched(write: Write, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             try:
                 return await write(work, *args, **kwargs)
             except DatabaseUnavailable as error:
@@ -225,7 +222,7 @@ async def test_a_failover_that_leaves_the_database_read_only_for_a_while_costs_n
 
         executions = [await world.launch() for _ in range(3)]
         await gate.holds(3)
-        monkeypatch.setattr(world.database, "write", watched)
+        stand_before_writes(monkeypatch, world.database, watched)
         async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as operator:
             name = psycopg.sql.Identifier(operator.info.dbname)
             await operator.execute(READ_ONLY.format(name, psycopg.sql.SQL("on")))

@@ -15,12 +15,12 @@ from orchestrator.service import delivering, nodes
 from orchestrator.service.claim import next_claims
 from orchestrator.service.claimed import LeaseTerms
 from orchestrator.service.nodes import NodeStatus
-from orchestrator.store.database import Database
 from orchestrator.store.nodes import NodeFacts
 from tests.engine.by_hand import ByHand
 from tests.engine.test_nodes import QUICK, TIMEOUT, done, facts_of, listed
 from tests.support.waiting import eventually
 from tests.support.world import World, running_world
+from tests.support.writes import Write, stand_before_writes
 
 pytestmark = pytest.mark.slow
 
@@ -168,17 +168,17 @@ async def test_a_node_that_stood_still_after_its_claim_does_not_make_the_call(
     ) as world:
         await world.install()
         execution = await world.launch()
-        write, stood_still = Database.write, list[int]()
+        stood_still = list[int]()
 
-        async def standing_still(database: Database, work: Any, *args: Any) -> Any:
-            result = await write(database, work, *args)
+        async def standing_still(write: Write, work: Any, *args: Any) -> Any:
+            result = await write(work, *args)
             if work is next_claims and result.claims and not stood_still:
                 stood_still.append(len(result.claims))
                 # As by SIGSTOP: the loop's clock goes on.
                 time.sleep(0.6)  # noqa: ASYNC251
             return result
 
-        monkeypatch.setattr(Database, "write", standing_still)
+        stand_before_writes(monkeypatch, world.database, standing_still)
         await world.node.start()
         assert await world.ended(execution) == "succeeded"
         assert stood_still == [1]

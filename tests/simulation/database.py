@@ -66,6 +66,9 @@ class SimulatedDatabase(Database):
             raise DatabaseUnavailable("simulated: the outcome of the commit is unknown")
         return result  # type: ignore[no-any-return]
 
+    async def write_here(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.write(work, *args, **kwargs)
+
     async def read(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         await self._latency()
         if self.is_away:

@@ -3,7 +3,7 @@
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -148,10 +148,11 @@ async def test_behind_a_pooler_nothing_outlives_a_transaction(
         database = Database(DatabaseOptions(url, pool_size=1))
         try:
             assert await database.write(settings) == WANTED
-            for _ in range(12):
-                assert await database.write(read_together) == [[(2,)], [(1,), (2,)]]
+            for write in (database.write, database.write_here):
+                for _ in range(12):
+                    assert await write(read_together) == [[(2,)], [(1,), (2,)]]
             assert await database.read(prepared) == 0
-            raw = database._connections[0].connection.driver_connection
+            raw = database._connections._opened[0].connection.driver_connection
             assert raw is not None
             after = [raw.execute(f"SHOW {name}").fetchone()[0] for name in SETTINGS[:3]]
             assert after == ["0", "0", "0"], "what was set for the session meets another client"
@@ -171,7 +172,10 @@ CREATE CONSTRAINT TRIGGER cut AFTER INSERT ON notes DEFERRABLE INITIALLY DEFERRE
    FOR EACH ROW EXECUTE FUNCTION cut()"""
 
 
-async def test_a_connection_that_is_lost_in_the_commit_leaves_its_outcome_unknown(postgres_url: str) -> None:
+@pytest.mark.parametrize("write", [Database.write, Database.write_here])
+async def test_a_connection_that_is_lost_in_the_commit_leaves_its_outcome_unknown(
+    postgres_url: str, write: Callable[..., Awaitable[None]]
+) -> None:
     database = Database(DatabaseOptions(postgres_url, pool_size=1))
 
     def note(tx: Transaction, words: str) -> None:
@@ -182,7 +186,7 @@ async def test_a_connection_that_is_lost_in_the_commit_leaves_its_outcome_unknow
     try:
         await database.write(lambda tx: tx.run(CUT_AT_THE_COMMIT))
         with pytest.raises(CommitUnknown):
-            await database.write(note, "cut")
+            await write(database, note, "cut")
         assert tries == ["cut"], "it is not for the database to do it again"
         # Of what only reads nothing can be in doubt: it is read again.
         cuts = iter([True, False])
@@ -192,6 +196,6 @@ async def test_a_connection_that_is_lost_in_the_commit_leaves_its_outcome_unknow
             return 1
 
         assert await database.read(read) == 1
-        await database.write(note, "kept")
+        await write(database, note, "kept")
     finally:
         await database.close()

@@ -3,8 +3,9 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -19,6 +20,9 @@ from tests.support.postgres import PostgresServer
 
 # Far above what is awaited, and far below what would be waited for otherwise.
 BOUND_SECS = 15
+
+Way = Callable[..., Awaitable[Any]]
+WAYS = [pytest.param(way, id=way.__name__) for way in (Database.read, Database.write, Database.write_here)]
 
 
 class Line:
@@ -94,50 +98,54 @@ def one(tx: Transaction) -> int:
     return int(number)
 
 
+@pytest.mark.parametrize("way", WAYS)
 async def test_a_statement_that_nobody_answers_is_made_again_elsewhere(
-    line: Line, url: str, monkeypatch: pytest.MonkeyPatch
+    line: Line, url: str, monkeypatch: pytest.MonkeyPatch, way: Way
 ) -> None:
     monkeypatch.setattr(postgresql_network, "SILENCE_SECS", 0.3)
     database = Database(DatabaseOptions(url, pool_size=1))
     async with asyncio.timeout(BOUND_SECS):
-        assert await database.read(one) == 1
+        assert await way(database, one) == 1
         line.cut()
-        assert await database.read(one) == 1
+        assert await way(database, one) == 1
         assert line.made == 2
         await database.close()
 
 
 @pytest.mark.slow
-async def test_a_server_that_is_gone_is_away(line: Line, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_server_that_is_gone_is_away(line: Line, url: str, monkeypatch: pytest.MonkeyPatch, way: Way) -> None:
     monkeypatch.setattr(postgresql_network, "SILENCE_SECS", 0.3)
     database = Database(DatabaseOptions(url, pool_size=1))
     async with asyncio.timeout(BOUND_SECS):
-        assert await database.read(one) == 1
+        assert await way(database, one) == 1
         line.is_dead_for_new_ones = True
         line.cut()
         with pytest.raises(DatabaseUnavailable):
-            await database.write(one)
+            await way(database, one)
         await database.close()
 
 
+@pytest.mark.parametrize("way", WAYS)
 async def test_a_database_is_closed_though_a_statement_is_never_answered(
-    line: Line, url: str, monkeypatch: pytest.MonkeyPatch
+    line: Line, url: str, monkeypatch: pytest.MonkeyPatch, way: Way
 ) -> None:
     monkeypatch.setattr(database_module, "CLOSE_SECS", 0.3)
     database = Database(DatabaseOptions(url, pool_size=2))
     async with asyncio.timeout(BOUND_SECS):
-        await asyncio.gather(*(database.read(one) for _ in range(4)))
+        await asyncio.gather(*(way(database, one) for _ in range(4)))
         line.cut()
-        waiting = [asyncio.ensure_future(database.read(one)) for _ in range(5)]
+        waiting = [asyncio.ensure_future(way(database, one)) for _ in range(5)]
         await asyncio.sleep(0)
         await database.close()
         for outcome in await asyncio.gather(*waiting, return_exceptions=True):
             assert isinstance(outcome, DatabaseUnavailable)
 
 
-async def test_a_close_waits_for_what_is_answered(postgres_url: str) -> None:
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_close_waits_for_what_is_answered(postgres_url: str, way: Way) -> None:
     database = Database(DatabaseOptions(postgres_url, pool_size=1))
-    slow = asyncio.ensure_future(database.read(lambda tx: tx.rows("SELECT pg_sleep(0.2), 7")))
+    slow = asyncio.ensure_future(way(database, lambda tx: tx.rows("SELECT pg_sleep(0.2), 7")))
     await asyncio.sleep(0)
     await database.close()
     [(_, number)] = await slow
@@ -195,7 +203,7 @@ async def test_every_connection_has_timeouts_unless_the_url_says_otherwise(postg
     ):
         database = Database(DatabaseOptions(url, pool_size=1))
         await database.read(one)
-        given = parameters(database._connections[0].connection.driver_connection)
+        given = parameters(database._connections._opened[0].connection.driver_connection)
         await database.close()
         with transfer.opened(DatabaseOptions(url), "source", for_writing=False) as side:
             given_to_copy = parameters(side._raw)

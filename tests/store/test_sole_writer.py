@@ -1,115 +1,140 @@
-"""The right of way of SQLite's writer: the event loop stands still until it has decided, and never for longer."""
+"""SQLite's writer: one job after the other, the brief ones decided on the event loop's thread."""
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from orchestrator.store import sole_writer
-from orchestrator.store.database import Database, DatabaseOptions
-from orchestrator.store.sole_writer import SoleWriter
-from orchestrator.store.transaction import Transaction
-
-# The loop would hang where it must not wait, and a test with it.
-FOR_EVER = 3600.0
-Decided = Callable[[], None]
+from orchestrator.domain.errors import DatabaseUnavailable
+from orchestrator.store.sole_writer import SoleWriter, Steps
 
 
 @pytest.fixture
-def writer(monkeypatch: pytest.MonkeyPatch) -> Iterator[SoleWriter]:
-    monkeypatch.setattr(sole_writer, "GIVE_WAY_SECS", FOR_EVER)
+async def writer() -> AsyncIterator[SoleWriter]:
     writer = SoleWriter()
     yield writer
-    writer.shutdown()
+    await writer.close()
 
 
-async def begun(writer: SoleWriter, job: Callable[[Decided], object]) -> asyncio.Task[object]:
-    """The job's task, after the loop has gone once round."""
-    task = asyncio.create_task(writer.run(job))
-    await asyncio.sleep(0)
-    return task
+class Job:
+    """Tells where it decided and where it committed; its commit waits until it may."""
 
+    def __init__(self) -> None:
+        self.told: list[tuple[str, threading.Thread]] = []
+        self.may_commit = threading.Event()
 
-async def test_the_loop_goes_on_when_the_writer_has_decided_and_while_it_commits(writer: SoleWriter) -> None:
-    told: list[str] = []
-    committed = threading.Event()
-
-    def job(decided: Decided) -> str:
-        told.append("decided")
-        decided()
-        committed.wait()
+    def steps(self) -> Steps[str]:
+        self.tell("decided")
+        yield
+        self.may_commit.wait()
+        self.tell("committed")
         return "done"
 
-    task = await begun(writer, job)
-    assert told == ["decided"]
+    def tell(self, what: str) -> str:
+        self.told.append((what, threading.current_thread()))
+        return what
+
+    @property
+    def places(self) -> list[tuple[str, bool]]:
+        """What it told, and whether that was on the event loop's thread."""
+        return [(what, thread is threading.main_thread()) for what, thread in self.told]
+
+
+def refused(error: Exception) -> Steps[None]:
+    """A transaction that does not come as far as its stop."""
+    yield from ()
+    raise error
+
+
+def not_otherwise() -> str:
+    raise AssertionError("there is nothing to wait for")
+
+
+async def begun(work: Callable[[], object]) -> None:
+    """Wait until work of the event loop's thread has been done."""
+    for _ in range(100):
+        if work():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("the event loop has gone round a hundred times in vain")
+
+
+async def test_the_loop_decides_and_goes_on_while_the_thread_commits(writer: SoleWriter) -> None:
+    job = Job()
+    task = asyncio.create_task(writer.run_here(job.steps(), not_otherwise))
+    await begun(lambda: job.told)
+    assert job.places == [("decided", True)]
     assert not task.done()
-    committed.set()
+    job.may_commit.set()
     assert await task == "done"
-    assert writer.is_idle
+    assert job.places == [("decided", True), ("committed", False)]
 
 
-async def test_a_slow_decision_is_not_waited_for(writer: SoleWriter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sole_writer, "GIVE_WAY_SECS", 0.001)
-    may_decide = threading.Event()
-
-    task = await begun(writer, lambda _decided: may_decide.wait())
-    may_decide.set()
-    assert await task is True
-
-
-async def test_one_that_fails_before_it_decides_lets_the_loop_go_on(writer: SoleWriter) -> None:
-    def job(_decided: Decided) -> None:
-        raise RuntimeError("it has failed")
-
-    with pytest.raises(RuntimeError, match="it has failed"):
-        await writer.run(job)
-    assert writer.is_idle
+async def test_any_other_job_is_done_on_the_thread(writer: SoleWriter) -> None:
+    job = Job()
+    await writer.run(lambda: job.tell("done"))
+    assert job.places == [("done", False)]
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])
-async def test_a_writer_that_is_busy_is_not_waited_for(writer: SoleWriter, is_cancelled: bool) -> None:
-    committed = threading.Event()
-
-    def job(decided: Decided) -> None:
-        decided()
-        committed.wait()
-
-    first = await begun(writer, job)
-    if is_cancelled:
-        first.cancel()
-        await asyncio.wait({first})
-    assert not writer.is_idle
-    second = await begun(writer, lambda decided: decided())
-    committed.set()
-    await asyncio.wait({first, second})
-    assert second.exception() is None
-
-
-async def test_a_transaction_has_decided_when_only_its_commit_is_left(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+async def test_one_comes_after_the_other_in_the_order_in_which_they_were_asked_for(
+    writer: SoleWriter, is_cancelled: bool
 ) -> None:
-    monkeypatch.setattr(sole_writer, "GIVE_WAY_SECS", FOR_EVER)
-    database = Database(DatabaseOptions(sqlite_url))
-    committing, told = threading.Event(), []
-    finish = Transaction.finish
-    real: Callable[..., object] = Database._try
-
-    def watched(self: Database, *arguments: object, **named: object) -> object:
-        result = real(self, *arguments, **named)
-        committing.wait()
-        return result
-
-    def finished(tx: Transaction) -> None:
-        finish(tx)
-        told.append("finished")
-
-    monkeypatch.setattr(Database, "_try", watched)
-    monkeypatch.setattr(Transaction, "finish", finished)
-    task = asyncio.create_task(database.write(lambda tx: tx.run("CREATE TABLE things (pk bigint)")))
+    first, second, third = Job(), Job(), Job()
+    second.may_commit.set()
+    tasks = [
+        asyncio.create_task(writer.run_here(first.steps(), not_otherwise)),
+        asyncio.create_task(writer.run_here(second.steps(), not_otherwise)),
+    ]
+    await begun(lambda: first.told)
+    tasks.append(asyncio.create_task(writer.run(lambda: third.tell(f"after {len(second.told)}"))))
     await asyncio.sleep(0)
-    assert told == ["finished"]
-    assert not task.done()
-    committing.set()
-    await task
-    await database.close()
+    if is_cancelled:
+        # Whoever gives up waiting leaves its job to be done.
+        tasks[0].cancel()
+        tasks[1].cancel()
+        await asyncio.wait(tasks[:2])
+    assert not second.told
+    assert not third.told
+    first.may_commit.set()
+    await tasks[2]
+    assert [what for what, _ in first.told] == [what for what, _ in second.told] == ["decided", "committed"]
+    assert [what for what, _ in third.told] == ["after 2"]
+
+
+async def test_one_that_fails_to_decide_is_not_done_otherwise_and_the_next_has_its_turn(writer: SoleWriter) -> None:
+    def failing() -> Steps[str]:
+        yield from refused(RuntimeError("it has failed"))
+        return "done"
+
+    with pytest.raises(RuntimeError, match="it has failed"):
+        await writer.run_here(failing(), not_otherwise)
+    assert await writer.run(lambda: "the next") == "the next"
+
+
+async def test_where_the_database_is_unavailable_the_thread_tries_again_and_may_wait(writer: SoleWriter) -> None:
+    job = Job()
+
+    def locked() -> Steps[str]:
+        job.tell("locked")
+        yield from refused(DatabaseUnavailable("somebody else has locked it"))
+        return "done at once"
+
+    assert await writer.run_here(locked(), lambda: job.tell("waited")) == "waited"
+    assert job.places == [("locked", True), ("waited", False)]
+
+
+async def test_closing_waits_for_what_was_asked_for(writer: SoleWriter) -> None:
+    first, told = Job(), list[str]()
+    task = asyncio.create_task(writer.run_here(first.steps(), not_otherwise))
+    await begun(lambda: first.told)
+    later = asyncio.create_task(writer.run(lambda: told.append("second")))
+    closing = asyncio.create_task(writer.close())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    first.may_commit.set()
+    await closing
+    assert told == ["second"]
+    assert task.done()
+    assert later.done()

@@ -10,12 +10,8 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 _FIRST, _PER_BLOCK, _BLOCKS = 20_000, 50, 200
-
-# An open file holds the lock on its block, until this process has ended, however that comes about.
-_held: list[IO[str]] = []
 
 
 def free_port() -> int:
@@ -33,13 +29,13 @@ def _own_block() -> int:
     directory = Path(tempfile.gettempdir()) / f"orchestrator-test-ports-{os.getuid()}"
     directory.mkdir(exist_ok=True)
     for number in range(_BLOCKS):
-        file = (directory / str(number)).open("w")
+        # Never closed: it holds the lock until this process has ended, however that comes about.
+        file = os.open(directory / str(number), os.O_WRONLY | os.O_CREAT, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.close()
+            os.close(file)
             continue
-        _held.append(file)
         return _FIRST + number * _PER_BLOCK
     raise AssertionError("every block of ports is taken")
 
