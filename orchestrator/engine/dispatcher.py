@@ -17,7 +17,7 @@ from orchestrator.engine.dispatcher_options import DispatcherOptions, Outlets
 from orchestrator.engine.group_commit import GroupCommit
 from orchestrator.engine.loop import Loop
 from orchestrator.engine.request import RequestOptions, build
-from orchestrator.engine.ways_to_write import way_to_write
+from orchestrator.engine.ways_to_write import way_to_answer, way_to_claim
 from orchestrator.service import timers
 from orchestrator.service.apply import Applied, ApplyTerms, apply, apply_and_claim
 from orchestrator.service.claim import Claimed, next_claims
@@ -102,7 +102,7 @@ class Dispatcher(Loop):
             return None
         self._claims_alone = False
         began = asyncio.get_running_loop().time()
-        claim = self._database.write_here(next_claims, self._definitions, self._terms, self._next_places())
+        claim = way_to_claim(self._database)(next_claims, self._definitions, self._terms, self._next_places())
         return await self._begin(await self._noting_doubt(claim), began)
 
     def stop_claiming(self) -> None:
@@ -234,7 +234,7 @@ class Dispatcher(Loop):
         return [applied.renewed.get(position) for position in range(len(reports))]
 
     async def _commit(self, reports: Sequence[Report], terms: ApplyTerms, jitter: Sequence[float]) -> Applied:
-        write = way_to_write(self._database, reports)
+        write = way_to_answer(self._database, reports)
         is_tidy = not self._is_unsure and not self._orphans
         if not (self._claims_with_next_commit and is_tidy) or terms.lease is None:
             return await write(apply, self._definitions, reports, terms, jitter)

@@ -37,6 +37,7 @@ class Report:
     """One call's outcome on its way to `apply`. `took` is what the call lasted, `came_at` when it ended.
 
     That is by this machine's monotonic clock, in seconds; None: it comes only now.
+    `size`: how many bytes the answer had.
     `said` and `digest` come from pull executors: the JSON text of the error that one reported, and what the same
     report would be known by.
     """
@@ -49,15 +50,7 @@ class Report:
     said: str | None = None
     digest: str | None = None
     came_at: float | None = None
-
-    @property
-    def size(self) -> int:
-        """How many characters of JSON there are to be written, about."""
-        ready = self.meaning
-        if isinstance(ready, Unanswered):
-            return 0
-        texts = (ready.record, ready.state or "", *ready.spawned.values(), *(items for items, _ in ready.batches))
-        return sum(map(len, texts))
+    size: int = 0
 
 
 def report(
@@ -66,7 +59,8 @@ def report(
     """Classify the outcome and encode what it asks to be written; never raises, whatever the app sent."""
     meaning = classify(outcome, limits)
     ready, notes = _ready(claim, meaning, limits)
-    return Report(claim, ready, outcome.status, took, notes, came_at=came_at)
+    size = len(outcome.body) if isinstance(outcome, Response) else 0
+    return Report(claim, ready, outcome.status, took, notes, came_at=came_at, size=size)
 
 
 def refused(report: Report, message: str) -> Report:

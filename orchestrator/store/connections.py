@@ -46,7 +46,8 @@ class Connections:
             if place.connection is connection:
                 place.connection = None
         with self._changing:
-            self._opened.remove(connection)
+            if connection in self._opened:
+                self._opened.remove(connection)
         connection.invalidate()
         connection.close()
 

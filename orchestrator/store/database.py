@@ -1,7 +1,7 @@
 """The database as the rest of the house sees it: `await database.write(use_case, …)`.
 
-A use case is a plain function of a Transaction. It is shipped whole to a thread and runs there from BEGIN to COMMIT,
-so no transaction is ever held across an await, and a cancelled caller leaves none behind.
+A use case is a plain function of a Transaction. It is shipped whole to a thread and runs there from BEGIN to COMMIT, so
+it is never suspended at an await of its own, and a cancelled caller leaves no transaction behind.
 
 SQLite: one connection writes and checkpoints (many writers starve each other, and two connections that checkpoint at
 once met a corruption bug in most versions in use); readers are query_only. PostgreSQL: a few threads with a connection
@@ -95,12 +95,12 @@ class Database:
         self.pool_size = options.pool_size
         self._clock = EmbeddedClock() if clock is None and options.dialect is Dialect.SQLITE else clock
         self._connections = Connections()
-        self._turns_here = Turns()
+        self._turns = Turns()
         self._sqlite_path = options.sqlite_path
         if self.dialect is Dialect.SQLITE:
             self._writer_engine = sqlite_engine(options.sqlite_path, query_only=False)
             self._reader_engine = sqlite_engine(options.sqlite_path, query_only=True)
-            self._writers: SoleWriter | ThreadPoolExecutor = SoleWriter()
+            self._writers: SoleWriter | ThreadPoolExecutor = SoleWriter(self._turns)
             self._readers = ThreadPoolExecutor(2, "database-reader")
         else:
             self._writer_engine = self._reader_engine = postgresql_engine(options.url)
@@ -112,17 +112,17 @@ class Database:
         Raises DatabaseUnavailable; of that kind CommitUnknown if the connection is lost in the commit.
         """
 
-        def ready(tx: Transaction) -> T:
-            return work(tx, *args, **kwargs)
-
         if isinstance(self._writers, SoleWriter):
-            return await self._writers.run(lambda: self._transact(self._writer_engine, ready))
-        return await self._run(self._writers, self._writer_engine, ready)
+            return await self._writers.run(
+                lambda: self._transact(self._writer_engine, lambda tx: work(tx, *args, **kwargs))
+            )
+        return await self._run(self._writers, self._writer_engine, lambda tx: work(tx, *args, **kwargs))
 
     async def write_here(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `write`, on the event loop's thread: for what takes no more than some milliseconds, and is written often.
 
-        One after the other, as what is written here shares a connection.
+        One after the other, as what is written here shares a connection: so it must not wait for others' locks either,
+        if what comes after it cannot wait.
         """
 
         def ready(tx: Transaction) -> T:
@@ -132,7 +132,7 @@ class Database:
             return await self._writers.run_here(
                 self._impatiently(ready), lambda: self._transact(self._writer_engine, ready)
             )
-        return await self._turns_here.take(lambda: greenlet_spawn(self._transact, self._writer_engine, ready))
+        return await self._turns.take(lambda: greenlet_spawn(self._transact, self._writer_engine, ready))
 
     async def read(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work`, which does not write; on PostgreSQL each statement is a transaction, unless it asks for one."""
@@ -146,15 +146,17 @@ class Database:
         return await self._writers.run(self._tend_file)
 
     async def close(self) -> None:
-        """Wait for the transactions in progress, to PostgreSQL for CLOSE_SECS at most; then close every connection."""
+        """Wait for the transactions in progress, to PostgreSQL for CLOSE_SECS at most; then close every connection.
+
+        Nothing is begun any more.
+        """
         loop = asyncio.get_running_loop()
         is_remote = self.dialect is Dialect.POSTGRESQL
         impatience = loop.call_later(CLOSE_SECS, self._connections.hang_up) if is_remote else None
         try:
-            await self._turns_here.all_done()
-            if isinstance(self._writers, SoleWriter):
-                await self._writers.close()
-            await loop.run_in_executor(None, self._readers.shutdown)
+            await self._turns.close()
+            for threads in (self._readers, self._writers):
+                await loop.run_in_executor(None, threads.shutdown)
         finally:
             if impatience is not None:
                 impatience.cancel()
@@ -214,12 +216,23 @@ class Database:
             with connection.begin():
                 begin = opening(connection, writes=writes) if self.dialect is Dialect.POSTGRESQL else None
                 transaction = Transaction(connection, self.dialect, self._clock, begin)
-                result = work(transaction)
-                transaction.finish()
+                try:
+                    result = work(transaction)
+                    transaction.finish()
+                except asyncio.CancelledError:
+                    # In the middle of an exchange with the server, in which a rollback has no place.
+                    connection.invalidate()
+                    raise
                 is_committing = True
                 yield
             return result
+        except asyncio.CancelledError:
+            self._connections.drop(connection)
+            raise
         except DRIVER_ERRORS as error:
+            if is_committing and self.dialect is Dialect.SQLITE:
+                # SQLAlchemy thinks that it is over, and SQLite goes on with what it could not commit.
+                self._driver_connection().rollback()
             if self._drop_if_broken(connection):
                 if is_committing and writes:
                     raise CommitUnknown(f"the connection to the database was lost in the commit: {error}") from error

@@ -23,6 +23,7 @@ RV = TypeVar("RV")
 # The server's own `statement_timeout` of 30 s has long spoken by then.
 SILENCE_SECS = 35.0
 _LOOK_SECS = 0.1
+_SELDOM_SECS = 1.0
 
 # libpq's parameters. The unit of the first is a second, as of all keepalives, and of tcp_user_timeout a millisecond.
 _TIMEOUTS: dict[str, int] = {
@@ -50,10 +51,8 @@ class BoundedConnection(psycopg.Connection[Any]):
     def wait(self, gen: PQGen[RV], interval: float = _LOOK_SECS, timeout: float | None = None) -> RV:
         try:
             if in_greenlet():
-                # An event loop tells it of data: to look in between would only wake it up.
-                return await_only(
-                    waiting.wait_async(_answered(gen), self.pgconn.socket, SILENCE_SECS + _LOOK_SECS, timeout)
-                )
+                # An event loop tells it of data: it need not look often whether too much time has passed.
+                return await_only(waiting.wait_async(_answered(gen), self.pgconn.socket, _SELDOM_SECS, timeout))
             return super().wait(_answered(gen), interval, timeout)
         except _Silence as error:
             self.close()
@@ -80,7 +79,7 @@ class BoundedAsyncConnection(psycopg.AsyncConnection[Any]):
 
 
 def hang_up(connection: psycopg.Connection[Any]) -> None:
-    """End a connection that another thread is waiting on; that thread is told that it was lost."""
+    """End a connection that somebody is waiting on, who is told that it was lost."""
     try:
         # The descriptor is the driver's; a copy of it reaches the same connection, and may be closed here.
         with socket.socket(fileno=os.dup(connection.fileno())) as copy:

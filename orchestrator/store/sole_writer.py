@@ -16,7 +16,7 @@ from orchestrator.store.turns import Turns
 T = TypeVar("T")
 
 Steps = Generator[None, None, T]
-"""A transaction that stops once on its way, when nothing is left but the commit; its end has the result."""
+"""A transaction that stops whenever nothing is left but its commit; its end has the result."""
 
 
 def to_the_end(steps: Steps[T]) -> T:
@@ -30,11 +30,11 @@ def to_the_end(steps: Steps[T]) -> T:
 
 
 class SoleWriter:
-    """Runs one job after the other. Belongs to one event loop."""
+    """Runs one job after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, turns: Turns) -> None:
         self._thread = ThreadPoolExecutor(1, "database-writer")
-        self._turns = Turns()
+        self._turns = turns
 
     async def run(self, job: Callable[[], T]) -> T:
         """Run a job on the writer's thread."""
@@ -55,10 +55,15 @@ class SoleWriter:
 
         return await self._turns.take(run)
 
-    async def close(self) -> None:
-        """Wait for the jobs in progress, and for those that wait for them."""
-        await self._turns.all_done()
+    def shutdown(self) -> None:
+        """End the thread, once the job in progress is done."""
         self._thread.shutdown()
 
     async def _on_thread(self, job: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, job)
+        done = asyncio.get_running_loop().run_in_executor(self._thread, job)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            # It goes on all the same, and its turn lasts as long.
+            await asyncio.wait({done})
+            raise

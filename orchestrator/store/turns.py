@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from orchestrator.domain.errors import DatabaseUnavailable
+
 T = TypeVar("T")
 
 
@@ -12,19 +14,29 @@ class Turns:
 
     def __init__(self) -> None:
         self._last: asyncio.Task[Any] | None = None
+        self._is_closed = False
 
     async def take(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do the work when its turn has come; returns or raises what it does."""
+        """Do the work when its turn has come; returns or raises what it does. Raises DatabaseUnavailable if closed."""
+        if self._is_closed:
+            raise DatabaseUnavailable("the database is not available: it is closed")
         task = self._last = asyncio.create_task(_after(self._last, work))
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        finally:
+            # An error's traceback leads here, and from here to the task that holds the error.
+            del task
 
-    async def all_done(self) -> None:
-        """Wait until everything has been done that was asked for by now."""
+    async def close(self) -> None:
+        """Wait until all has been done that was asked for; from now on nothing more is."""
+        self._is_closed = True
         await _end_of(self._last)
 
 
 async def _after(one_before: asyncio.Task[Any] | None, work: Callable[[], Awaitable[T]]) -> T:
     await _end_of(one_before)
+    # If this fails, too, each error would keep the one before alive.
+    del one_before
     return await work()
 
 

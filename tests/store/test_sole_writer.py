@@ -8,13 +8,16 @@ import pytest
 
 from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.store.sole_writer import SoleWriter, Steps
+from orchestrator.store.turns import Turns
 
 
 @pytest.fixture
 async def writer() -> AsyncIterator[SoleWriter]:
-    writer = SoleWriter()
+    turns = Turns()
+    writer = SoleWriter(turns)
     yield writer
-    await writer.close()
+    await turns.close()
+    writer.shutdown()
 
 
 class Job:
@@ -125,16 +128,19 @@ async def test_where_the_database_is_unavailable_the_thread_tries_again_and_may_
     assert job.places == [("locked", True), ("waited", False)]
 
 
-async def test_closing_waits_for_what_was_asked_for(writer: SoleWriter) -> None:
-    first, told = Job(), list[str]()
-    task = asyncio.create_task(writer.run_here(first.steps(), not_otherwise))
+async def test_one_whose_turn_is_cancelled_has_it_until_the_thread_is_done(writer: SoleWriter) -> None:
+    first, second = Job(), Job()
+    second.may_commit.set()
+    asyncio.create_task(writer.run_here(first.steps(), not_otherwise))  # noqa: RUF006 - it is cancelled
     await begun(lambda: first.told)
-    later = asyncio.create_task(writer.run(lambda: told.append("second")))
-    closing = asyncio.create_task(writer.close())
-    await asyncio.sleep(0)
-    assert not closing.done()
+    turn = writer._turns._last
+    assert turn is not None
+    turn.cancel()
+    next_one = asyncio.create_task(writer.run_here(second.steps(), not_otherwise))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not second.told
     first.may_commit.set()
-    await closing
-    assert told == ["second"]
-    assert task.done()
-    assert later.done()
+    await next_one
+    assert turn.cancelled()
+    assert first.told[-1][0] == "committed"

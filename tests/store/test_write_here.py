@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
+from sqlalchemy.exc import IntegrityError
 
-from orchestrator.domain.errors import NotFound
+from orchestrator.domain.errors import DatabaseUnavailable, NotFound
 from orchestrator.store.database import Database, DatabaseOptions
 from orchestrator.store.dialect import Dialect
 from orchestrator.store.transaction import Transaction
@@ -103,6 +104,76 @@ async def test_the_event_loop_goes_on_while_postgresql_is_waited_for(postgres_ur
             await asyncio.wait_for(eventually(waits, "a transaction that waits for a lock"), BOUND_SECS)
             assert not waiting.done()
         await asyncio.wait_for(waiting, BOUND_SECS)
+    await database.close()
+
+
+async def test_a_turn_that_is_cancelled_leaves_a_good_connection_behind(postgres_url: str) -> None:
+    database = Database(DatabaseOptions(postgres_url))
+    await database.write_here(lambda tx: tx.run("CREATE TABLE notes (n BIGINT, thread TEXT)"))
+    async with (
+        await psycopg.AsyncConnection.connect(postgres_url) as other,
+        await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as observer,
+    ):
+        await other.execute("LOCK TABLE notes")
+        waiting = asyncio.create_task(database.write_here(note, 1))
+
+        async def waits() -> bool:
+            cursor = await observer.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
+            return await cursor.fetchone() is not None
+
+        await eventually(waits, "a transaction that waits for a lock")
+        turn = database._turns._last
+        assert turn is not None
+        turn.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await other.rollback()
+        await database.write_here(note, 2)
+        assert await database.read(noted) == [2]
+    await database.close()
+
+
+async def test_nothing_is_written_once_it_is_closing(database_url: str) -> None:
+    database = Database(DatabaseOptions(database_url))
+    reading = asyncio.create_task(database.read(lambda tx: tx.rows("SELECT 1")))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(database.close())
+    await asyncio.sleep(0)
+    with pytest.raises(DatabaseUnavailable):
+        await database.write_here(note, 1)
+    await closing
+    assert await reading == [(1,)]
+    with pytest.raises(DatabaseUnavailable):
+        await database.write_here(note, 1)
+
+
+@pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
+async def test_a_conflict_of_transactions_is_tried_again(postgres_url: str, sqlstate: str) -> None:
+    database = Database(DatabaseOptions(postgres_url))
+    await database.write_here(lambda tx: tx.run("CREATE TABLE notes (n BIGINT, thread TEXT)"))
+    tries = iter([True, True, False])
+
+    def conflicting(tx: Transaction) -> None:
+        note(tx, 1)
+        if next(tries):
+            tx.run(f"DO $$ BEGIN RAISE EXCEPTION 'a conflict' USING ERRCODE = '{sqlstate}'; END $$")
+
+    await database.write_here(conflicting)
+    assert await database.read(noted) == [1]
+    await database.close()
+
+
+async def test_a_commit_that_fails_on_the_thread_is_undone(sqlite_url: str) -> None:
+    database = Database(DatabaseOptions(sqlite_url))
+    await database.write_here(lambda tx: tx.run("CREATE TABLE one (n BIGINT PRIMARY KEY)"))
+    deferred = "CREATE TABLE two (n BIGINT REFERENCES one (n) DEFERRABLE INITIALLY DEFERRED)"
+    await database.write_here(lambda tx: tx.run(deferred))
+    with pytest.raises(IntegrityError):
+        await database.write_here(lambda tx: tx.run("INSERT INTO two VALUES (7)"))
+    await database.write_here(lambda tx: tx.run("INSERT INTO one VALUES (7)"))
+    assert await database.read(lambda tx: tx.rows("SELECT (SELECT count(*) FROM two), (SELECT count(*) FROM one)")) == [
+        (0, 1)
+    ]
     await database.close()
 
 
