@@ -68,7 +68,6 @@ class SimulatedApp:
             lane=(pk, worker["worker_id"]),
             token=token,
             step=worker["step"],
-            attempt=self._books.executions[pk]["attempt"],
             kind=kind,
         )
         self._check.sent(post, document)

@@ -26,7 +26,6 @@ class Post:
     lane: Lane
     token: int
     step: int
-    attempt: int
     kind: str
     answer: dict[str, Any] | None = None
     retry_after_secs: float | None = None
@@ -47,9 +46,10 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A committed claim: whose it is, from when until when, and what the call must be told."""
+    """A committed claim: whose it is, in which attempt, from when until when, and what the call must be told."""
 
     node: str
+    attempt: int
     begins: int
     until: int
     state: Any

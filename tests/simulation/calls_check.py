@@ -31,7 +31,7 @@ class CallsCheck:
         self._in_time(post, claim)
         self._one_key(post)
         self._told(post, claim, document)
-        self._at_most_once(post)
+        self._at_most_once(post, claim)
         books.posts[one] = post
         books.posts_of_key.setdefault(post.key, []).append(post)
 
@@ -41,16 +41,19 @@ class CallsCheck:
         )
         ends = post.at + int(TIMEOUT_SECS * 1e6)
         require(ends <= claim.until + SLACK_MICROS, f"{post.key}: the call may outlast its lease")
-        pk, _ = post.lane
         for other in self._books.posts_of_key.get(post.key, ()):
-            is_same_attempt = other.attempt == self._books.executions[pk]["attempt"]
+            # A node that stood still may call with a claim that an abort has ended and a retry has left behind.
+            is_same_attempt = self._claim_of(other).attempt == claim.attempt
             is_in_flight = other.seen is None and other.at + int(TIMEOUT_SECS * 1e6) > post.at
             if is_same_attempt and is_in_flight:
                 self._overlaps(other, claim)
 
+    def _claim_of(self, post: Post) -> Claim:
+        return self._books.claims[*post.lane, post.token]
+
     def _overlaps(self, other: Post, claim: Claim) -> None:
         """Only the death of its node ends a call that the app still works on; then the lease must have run out."""
-        previous = self._books.claims[*other.lane, other.token]
+        previous = self._claim_of(other)
         is_over = previous.until < claim.begins or self._books.outcomes.get((*other.lane, other.token)) == "lost"
         require(is_over, f"{other.key}: called while an earlier call of the step is in flight")
 
@@ -84,12 +87,12 @@ class CallsCheck:
             worker["workers"].get(str(worker_id)) == "calling", f"{post.key}: `workers` does not say that it is called"
         )
 
-    def _at_most_once(self, post: Post) -> None:
+    def _at_most_once(self, post: Post, claim: Claim) -> None:
         pk, _ = post.lane
         if self._books.task_of(pk) != AT_MOST_ONCE:
             return
         for other in self._books.posts_of_key.get(post.key, ()):
-            if other.attempt != self._books.executions[pk]["attempt"]:
+            if self._claim_of(other).attempt != claim.attempt:
                 continue
             may_repeat = other.kind == "unsent" or (
                 other.seen == "ended" and other.answer is None and other.kind not in ("reset", "timeout")

@@ -113,6 +113,7 @@ class ClaimsCheck:
         }
         books.claims[pk, worker_id, row["token"]] = Claim(
             node=commit.node,
+            attempt=books.executions[pk]["attempt"],
             begins=begins,
             until=row["lease_until"],
             state=model.state,
