@@ -173,4 +173,5 @@ async def test_an_execution_and_its_workers_are_seen_at_one_instant(api_on_postg
     accepted(await api_on_postgresql.admin.post(f"/v1/executions/{execution['id']}/abort"))
     leave.set()
     view, [worker] = await looking
-    assert (view.status, worker.status) == ("running", "ready")
+    # A statement that the driver has dropped makes the database begin again, and then it sees the abort, of both.
+    assert (view.status, worker.status) in {("running", "ready"), ("aborted", "aborted")}
