@@ -20,11 +20,13 @@ from orchestrator.store.reads import PREPARED, Prepared
 APPLICATION_NAME = "orchestrator"
 
 # A transaction is a few milliseconds; whatever is near one of these is stuck, and holds up others. A commit that was
-# acknowledged has reached the disk, whatever the server's own setting is.
+# acknowledged has reached the disk, whatever the server's own setting is. A node that stands still (a stopped process,
+# a machine on the move) must not hold up all others with the rows that it has locked: its transaction is ended
+# soon, and done again when it wakes up.
 _SETTINGS = {
     "statement_timeout": "30s",
     "lock_timeout": "10s",
-    "idle_in_transaction_session_timeout": "15s",
+    "idle_in_transaction_session_timeout": "2s",
     "synchronous_commit": "on",
     # A plan kept since a table had twenty rows walks over the 200,000 that it has now, until autovacuum comes by.
     "plan_cache_mode": "force_custom_plan",

@@ -26,8 +26,8 @@ LEAD_SECS = 0.1
 # After a disaster of the database nodes find their feet again; what was in flight is fenced or applied by then.
 AFTER_SECS = 1.0
 NODES = 3
-# Past the lease, and past the 15 s after which PostgreSQL ends a transaction that its client has left open: until
-# then the executions that the stopped node has locked can be taken over by nobody, whatever their lease says.
+# Past the lease, and past the time in which PostgreSQL ends the transactions that the stopped node has left open, one
+# after the other where they wait for each other: until then nobody can take over the executions that it has locked.
 STOPPED_SECS = 20.0
 LONGEST_SECS = 3600.0
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import pytest
 
 from orchestrator.domain.errors import CommitUnknown
@@ -24,7 +25,9 @@ SETTINGS = (
     "synchronous_commit",
     "plan_cache_mode",
 )
-WANTED = ["30s", "10s", "15s", "on", "force_custom_plan"]
+# Far above what is awaited, and below what was waited for once.
+BOUND_SECS = 10
+WANTED = ["30s", "10s", "2s", "on", "force_custom_plan"]
 
 
 class Pooler:
@@ -199,3 +202,36 @@ async def test_a_connection_that_is_lost_in_the_commit_leaves_its_outcome_unknow
         await write(database, note, "kept")
     finally:
         await database.close()
+
+
+@pytest.mark.parametrize("write", [Database.write, Database.write_here])
+async def test_who_stands_still_in_a_transaction_is_not_waited_for_and_does_it_again(
+    postgres_url: str, write: Callable[..., Awaitable[None]]
+) -> None:
+    database = Database(DatabaseOptions(postgres_url, pool_size=1))
+    has_locked, is_over = threading.Event(), threading.Event()
+
+    def stand_still(tx: Transaction) -> None:
+        tries.append(tx.rows("UPDATE notes SET words = words || ', mine' RETURNING words")[0][0])
+        has_locked.set()
+        assert is_over.wait(BOUND_SECS)
+        tx.run("UPDATE notes SET words = words || ', twice'")
+
+    def go_on() -> None:
+        with psycopg.connect(postgres_url) as other:
+            assert has_locked.wait(BOUND_SECS)
+            other.execute("UPDATE notes SET words = 'another''s'")
+        is_over.set()
+
+    tries: list[str] = []
+    other = threading.Thread(target=go_on)
+    try:
+        await database.write(lambda tx: tx.run("CREATE TABLE notes AS SELECT 'first' AS words"))
+        other.start()
+        await write(database, stand_still)
+        [(words,)] = await database.read(lambda tx: tx.rows("SELECT words FROM notes"))
+    finally:
+        other.join()
+        await database.close()
+    assert tries == ["first, mine", "another's, mine"]
+    assert words == "another's, mine, twice"
