@@ -14,9 +14,11 @@ from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.domain.outcome import Response
 from orchestrator.engine.caller import Caller
 from orchestrator.engine.dispatcher_options import DispatcherOptions, Outlets
+from orchestrator.engine.gathering import Gathering
 from orchestrator.engine.group_commit import GroupCommit
 from orchestrator.engine.loop import Loop
 from orchestrator.engine.request import RequestOptions, build
+from orchestrator.engine.sleeping import until
 from orchestrator.engine.ways_to_write import way_to_answer, way_to_claim
 from orchestrator.service import timers
 from orchestrator.service.apply import Applied, ApplyTerms, apply, apply_and_claim
@@ -32,14 +34,6 @@ from orchestrator.store.faults import is_of_data
 T = TypeVar("T")
 
 LARGE_ANSWER_BYTES = 256 * 1024
-# Less than a microsecond may be no time at all for an event loop.
-LEAST_SLEEP_SECS = 1e-6
-
-
-async def until(instant: float) -> None:
-    """Sleep until `time.monotonic` shows that. Event loops may wake up to a millisecond early; this does not."""
-    while (left := instant - monotonic()) > 0:  # noqa: ASYNC110 - there is nothing to wait for but time
-        await asyncio.sleep(max(left, LEAST_SLEEP_SECS))
 
 
 class Dispatcher(Loop):
@@ -67,7 +61,8 @@ class Dispatcher(Loop):
         self._lease_secs = options.lease.total_seconds()
         self._begin_secs = min(self._lease_secs - requests.timeout_secs, options.begin_within.total_seconds())
         self._conversations: dict[asyncio.Task[None], tuple[int, int]] = {}
-        self._applier = GroupCommit[Report, Claim | None](self._apply, self._apply_refused)
+        self._calls = Gathering()
+        self._applier = GroupCommit[Report, Claim | None](self._apply, self._apply_refused, gather=self._calls.others)
         self._outlets = Outlets(lambda: None, lambda: None, lambda: None, lambda: False)
         self._orphans: list[tuple[int, int, int]] = []
         self._is_unsure = False
@@ -209,7 +204,12 @@ class Dispatcher(Loop):
     async def _call(self, claim: Claim) -> Report:
         clock = asyncio.get_running_loop().time
         started = clock()
-        outcome = await self._caller.post(build(claim, self._vault.signer(claim.app.secret_encrypted), self._requests))
+        call = self._calls.begin(claim.app.pk)
+        try:
+            request = build(claim, self._vault.signer(claim.app.secret_encrypted), self._requests)
+            outcome = await self._caller.post(request)
+        finally:
+            self._calls.end(call)
         took, came_at = timedelta(seconds=clock() - started), monotonic()
         if isinstance(outcome, Response) and len(outcome.body) > LARGE_ANSWER_BYTES:
             # Reading megabytes of JSON takes long enough to hold up every other call of this node.

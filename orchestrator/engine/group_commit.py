@@ -23,11 +23,16 @@ class GroupCommit(Generic[T, R]):
         commit: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
         rescue: Callable[[T, Exception], Awaitable[R]],
         largest: int = LARGEST,
+        gather: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`rescue` decides what becomes of an item that failed alone; it may raise. `largest`: items of a commit."""
+        """`rescue` decides what becomes of an item that failed alone; it may raise. `largest`: items of a commit.
+
+        `gather`: waits, when there was nothing to do before, for what shall be in the first commit.
+        """
         self._commit = commit
         self._rescue = rescue
         self._largest = largest
+        self._gather = gather
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._worker: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("group_commit")
@@ -61,6 +66,8 @@ class GroupCommit(Generic[T, R]):
                 await asyncio.sleep(UNAVAILABLE_WAIT_SECS)
 
     async def _drain(self) -> None:
+        if self._gather is not None:
+            await self._gather()
         while self._waiting:
             batch, self._waiting = self._waiting[: self._largest], self._waiting[self._largest :]
             await self._commit_batch(batch)

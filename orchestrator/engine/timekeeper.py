@@ -1,5 +1,6 @@
 """The timekeeper: claims that ran out, deadlines, waits without a callback, pending executions whose turn has come."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -38,6 +39,9 @@ class Timekeeper(Loop):
         self._watches_leases = watches_leases
         self._has_failed = False
         self._is_only_freed = False
+        # By the event loop's clock, as the next one. None: there is no timer; in the past: that is not known.
+        self._next_at: float | None = 0.0
+        self._looks_again_at = 0.0
 
     def wake(self) -> None:
         self._is_only_freed = False
@@ -49,17 +53,35 @@ class Timekeeper(Loop):
         super().wake()
 
     async def tick(self) -> timedelta | None:
-        is_only_freed, self._is_only_freed = self._is_only_freed, False
-        self._has_failed = False
+        is_only_freed = self._is_only_freed and self._time() < self._looks_again_at
+        self._is_only_freed = self._has_failed = False
+        if not is_only_freed:
+            self._next_at, self._looks_again_at = 0.0, self._time() + self._poll_interval.total_seconds()
         lost = not is_only_freed and await self._do_overdue()
         due = await self._database.read(timers.pending_due)
+        if due:
+            # What starts may have a deadline before it.
+            self._next_at = 0.0
         started = [await self._do_one(launching.promote, pk) for pk in due]
         if lost or (any(started) and len(due) == timers.BATCH):
             # There may be more than a batch of them; the timers below do not tell.
             return timedelta()
-        wait = await self._database.read(timers.next_timer)
+        if due or not is_only_freed:
+            await self._find_next()
         # What has failed is still overdue: it is tried again at the next poll, not at once and for ever.
-        return None if self._has_failed else wait
+        return None if self._has_failed else self._wait()
+
+    async def _find_next(self) -> None:
+        wait = await self._database.read(timers.next_timer)
+        self._next_at = None if wait is None else self._time() + wait.total_seconds()
+
+    def _wait(self) -> timedelta | None:
+        if self._next_at is None:
+            return None
+        return timedelta(seconds=max(0.0, self._next_at - self._time()))
+
+    def _time(self) -> float:
+        return asyncio.get_running_loop().time()
 
     async def _do_overdue(self) -> bool:
         """True if claims were lost: there may be more than a batch of them."""

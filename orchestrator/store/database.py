@@ -30,7 +30,7 @@ from orchestrator.store import sqlite_upkeep
 from orchestrator.store.connections import Connections, is_lost
 from orchestrator.store.dialect import Dialect
 from orchestrator.store.embedded_clock import LEAST_JUMP, EmbeddedClock, shift_durations
-from orchestrator.store.faults import DRIVER_ERRORS, READ_ONLY, is_unavailable, sqlstate
+from orchestrator.store.faults import DRIVER_ERRORS, READ_ONLY, has_stood_still, is_unavailable, sqlstate
 from orchestrator.store.postgresql_connections import driver_url, opening, postgresql_engine
 from orchestrator.store.reads import PREPARED
 from orchestrator.store.sole_writer import SoleWriter, Steps, to_the_end
@@ -183,13 +183,15 @@ class Database:
         return to_the_end(steps)
 
     def _steps(self, engine: Engine, work: Callable[[Transaction], T], writes: bool) -> Steps[T]:
+        stood_still = False
         for tries_left in reversed(range(SERIALIZATION_TRIES)):
             try:
                 connection = self._connection(engine)
                 if engine is self._writer_engine:
                     self._follow_clock(connection)
-                return (yield from self._try(connection, work, writes=writes))
+                return (yield from self._try(connection, work, writes=writes, stood_still=stood_still))
             except _ConnectionLost as lost:
+                stood_still |= has_stood_still(lost)
                 # Cut while it was idle, as by a restart of the database: nothing was committed, and a new one may do.
                 if not tries_left:
                     raise DatabaseUnavailable(f"the database is not available: {lost.__cause__}") from lost
@@ -209,12 +211,14 @@ class Database:
                 to_the_end(self._try(connection, lambda tx: shift_durations(tx, jump), writes=True))
             self._clock.follow(jump)
 
-    def _try(self, connection: Connection, work: Callable[[Transaction], T], *, writes: bool) -> Steps[T]:
+    def _try(
+        self, connection: Connection, work: Callable[[Transaction], T], *, writes: bool, stood_still: bool = False
+    ) -> Steps[T]:
         transaction: Transaction | None = None
         is_committing = False
         try:
             with connection.begin():
-                begin = opening(connection, writes=writes) if self.dialect is Dialect.POSTGRESQL else None
+                begin = self._opening(connection, writes=writes, stood_still=stood_still)
                 transaction = Transaction(connection, self.dialect, self._clock, begin)
                 try:
                     result = work(transaction)
@@ -234,7 +238,8 @@ class Database:
                 # SQLAlchemy thinks that it is over, and SQLite goes on with what it could not commit.
                 self._driver_connection().rollback()
             if self._drop_if_broken(connection):
-                if is_committing and writes:
+                # Who stood still before the commit was rolled back, which is certain.
+                if is_committing and writes and not has_stood_still(error):
                     raise CommitUnknown(f"the connection to the database was lost in the commit: {error}") from error
                 raise _ConnectionLost from error
             if sqlstate(error) == _NOT_PREPARED:
@@ -246,6 +251,11 @@ class Database:
         finally:
             if transaction is not None and not connection.closed:
                 transaction.close()
+
+    def _opening(self, connection: Connection, *, writes: bool, stood_still: bool) -> str | None:
+        if self.dialect is Dialect.SQLITE:
+            return None
+        return opening(connection, writes=writes, has_stood_still=stood_still)
 
     def _tend_file(self) -> bool:
         try:

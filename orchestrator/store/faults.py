@@ -12,7 +12,8 @@ READ_ONLY = "25006"
 # Connection, serialization, resources, object in use, operator intervention, system error.
 _UNAVAILABLE_CLASSES = frozenset({"08", "40", "53", "55", "57", "58"})
 # Of the class of transaction states, which is otherwise our own fault: it was idle or open for too long.
-_UNAVAILABLE = frozenset({READ_ONLY, "25P03", "25P04"})
+_IDLE = "25P03"
+_UNAVAILABLE = frozenset({READ_ONLY, _IDLE, "25P04"})
 # A value that its type cannot hold, a constraint, a row too long for its index.
 _DATA_CLASSES = frozenset({"22", "23", "54"})
 _SQLITE_UNAVAILABLE = frozenset(
@@ -27,9 +28,18 @@ _SQLITE_UNAVAILABLE = frozenset(
 )
 
 
-def sqlstate(error: Exception) -> str | None:
+def sqlstate(error: BaseException) -> str | None:
     """PostgreSQL's code for an error that it has sent."""
     return getattr(_original(error), "sqlstate", None)
+
+
+def has_stood_still(error: BaseException | None) -> bool:
+    """Whether PostgreSQL has ended a transaction because nothing came from us; what we met after that hides it."""
+    while error is not None:
+        if sqlstate(error) == _IDLE:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def is_unavailable(error: Exception) -> bool:
@@ -57,5 +67,5 @@ def is_of_data(error: Exception) -> bool:
     return code[:2] in _DATA_CLASSES
 
 
-def _original(error: Exception) -> BaseException | None:
+def _original(error: BaseException) -> BaseException | None:
     return error.orig if isinstance(error, DBAPIError) else error

@@ -22,7 +22,7 @@ APPLICATION_NAME = "orchestrator"
 # A transaction is a few milliseconds; whatever is near one of these is stuck, and holds up others. A commit that was
 # acknowledged has reached the disk, whatever the server's own setting is. A node that stands still (a stopped process,
 # a machine on the move) must not hold up all others with the rows that it has locked: its transaction is ended
-# soon, and done again when it wakes up.
+# soon, and done again when it wakes up. It has more time then, since it may be the use case that is slow.
 _SETTINGS = {
     "statement_timeout": "30s",
     "lock_timeout": "10s",
@@ -31,6 +31,7 @@ _SETTINGS = {
     # A plan kept since a table had twenty rows walks over the 200,000 that it has now, until autovacuum comes by.
     "plan_cache_mode": "force_custom_plan",
 }
+MORE_TIME = "SET LOCAL idle_in_transaction_session_timeout = '15s'"
 _SET = "; ".join(f"SET {name} = '{value}'" for name, value in _SETTINGS.items())
 _SET_LOCAL = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in _SETTINGS.items())
 
@@ -58,11 +59,14 @@ def postgresql_engine(url: str) -> Engine:
     return engine
 
 
-def opening(connection: Connection, *, writes: bool) -> str | None:
+def opening(connection: Connection, *, writes: bool, has_stood_still: bool = False) -> str | None:
     """What a transaction begins with; None where it needs none, since it only reads, and each statement for itself."""
+    words = ["BEGIN"] if writes else []
     if not connection.info[PREPARED].is_kept:
-        return f"BEGIN; {_SET_LOCAL}"
-    return "BEGIN" if writes else None
+        words = ["BEGIN", _SET_LOCAL]
+    if has_stood_still:
+        words = ["BEGIN", *words[1:], MORE_TIME]
+    return "; ".join(words) or None
 
 
 def plain_engine(url: str) -> Engine:

@@ -12,13 +12,15 @@ from sqlmodel import Session, SQLModel
 
 from orchestrator.store.clock import from_micros
 from orchestrator.store.dialect import Dialect, as_one_row, bind, translate
+from orchestrator.store.postgresql_connections import MORE_TIME
 from orchestrator.store.reads import INSTANT, PREPARED, Prepared, Read
 from orchestrator.store.row_sets import row_set, together
 
 Clock = Callable[[], datetime]
 
 _DATABASE_NOW = f"SELECT {INSTANT}"
-_FREEZE = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+# Who only reads holds up nobody, and may take its time.
+_FREEZE = f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;{MORE_TIME}"
 
 
 class Transaction:

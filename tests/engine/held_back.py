@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from orchestrator.store.database import Database
+from orchestrator.store.dialect import Dialect
 from orchestrator.store.transaction import Transaction
 from tests.support.waiting import eventually
 from tests.support.world import World
@@ -21,6 +22,9 @@ class HeldBack:
         self._is_done, self._may_commit = threading.Event(), threading.Event()
 
         def use_case(tx: Transaction) -> Any:
+            if tx.dialect is Dialect.POSTGRESQL:
+                # Else it would be ended, as that of a node that stands still.
+                tx.run("SET LOCAL idle_in_transaction_session_timeout = 0")
             try:
                 result = work(tx, *args)
             finally:

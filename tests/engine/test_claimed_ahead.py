@@ -12,7 +12,7 @@ from app_sdk.protocol.limits import DEFAULT_LIMITS
 from orchestrator.domain import execution
 from orchestrator.domain.outcome import Response
 from orchestrator.domain.worker import AHEAD
-from orchestrator.engine.dispatcher import until
+from orchestrator.engine.sleeping import until
 from orchestrator.service import sharing, timers
 from orchestrator.service.report import report
 from tests.engine.by_hand import ByHand, due_at, launched

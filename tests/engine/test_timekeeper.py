@@ -5,11 +5,13 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from orchestrator.domain.errors import DatabaseUnavailable
 from orchestrator.domain.execution import Execution
 from orchestrator.service import nodes, timers
 from orchestrator.service.holding import hold
 from orchestrator.service.nodes import NodeStatus
 from orchestrator.store.nodes import NodeFacts
+from orchestrator.store.transaction import Transaction
 from tests.engine.by_hand import ByHand
 from tests.engine.held_back import held_back
 from tests.support.fake_app import never
@@ -174,3 +176,62 @@ async def test_what_has_been_overdue_longest_goes_first(
             assert statuses == ["ready", "calling"]
         else:
             assert [await world.status(execution) for execution in executions] == ["failed", "running"]
+
+
+async def ticked(world: World) -> timedelta | None:
+    """One turn of the loop, whatever becomes of it."""
+    timekeeper = world.node.timekeeper
+    timekeeper._woken.clear()
+    return await timekeeper._tick()
+
+
+async def test_an_end_lets_the_timers_be_as_they_are(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_world(database_url, never, start=False) as world:
+        await world.install({"max_duration_secs": 30})
+        await world.launch()
+        found = await ticked(world)
+        assert found is not None
+        looks: list[Transaction] = []
+        monkeypatch.setattr(timers, "next_timer", looks.append)
+        world.node.timekeeper.free()
+        left = await ticked(world)
+        assert not looks, "nothing has begun, and the next timer is known"
+        assert left is not None
+        assert timedelta() < left <= found <= timedelta(seconds=30)
+
+
+async def test_a_look_that_failed_is_not_forgotten_for_an_end(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise DatabaseUnavailable("away, says the test")
+
+    async with running_world(database_url, never, start=False) as world:
+        await world.install({"max_duration_secs": 30})
+        assert await ticked(world) is None
+        await world.launch()
+        world.node.timekeeper.wake()
+        with monkeypatch.context() as patch:
+            patch.setattr(world.database, "write", away)
+            await ticked(world)
+        world.node.timekeeper.free()
+        assert await ticked(world) == timedelta(), "it looks again at once"
+        assert await ticked(world) not in (None, timedelta())
+
+
+async def test_the_deadline_of_what_an_end_has_started_is_known(database_url: str, small_batches: None) -> None:
+    async with running_world(database_url, never, start=False) as world:
+        await world.install({"max_duration_secs": 30, "on_multiple_exec": "retry_later"})
+        first = await world.launch()
+        for key in range(BATCH):
+            blocker = await world.launch(multiple_exec_key=str(key))
+            await world.launch(multiple_exec_key=str(key))
+            await world.abort(blocker)
+        await world.abort(first)
+        world.node.timekeeper._next_at = None
+        world.node.timekeeper._looks_again_at = float("inf")
+        world.node.timekeeper.free()
+        assert await ticked(world) == timedelta(), "there may be more than a batch of them"
+        world.node.timekeeper.free()
+        assert await ticked(world) == timedelta()
+        assert await ticked(world) not in (None, timedelta())

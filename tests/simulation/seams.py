@@ -16,7 +16,7 @@ from unittest.mock import patch
 import structlog
 
 from app_sdk.protocol.signing import Signer
-from orchestrator.engine import dispatcher, registrar, request, scheduler
+from orchestrator.engine import dispatcher, gathering, registrar, request, scheduler, sleeping
 from orchestrator.engine.caller import Request
 from orchestrator.engine.request import RequestOptions
 from orchestrator.runtime import node, node_options
@@ -105,6 +105,8 @@ def seams(around: Surroundings) -> Iterator[Ids]:
         (listening, "notify"): lambda _tx: None,
         (dispatcher, "build"): build,
         (dispatcher, "monotonic"): around.loop.time,
+        (gathering, "monotonic"): around.loop.time,
+        (sleeping, "monotonic"): around.loop.time,
         (transaction, "monotonic"): around.loop.time,
     }
     state = random.getstate()

@@ -5,6 +5,7 @@ import struct
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from time import sleep
 from typing import Any
 
 import psycopg
@@ -27,6 +28,7 @@ SETTINGS = (
 )
 # Far above what is awaited, and below what was waited for once.
 BOUND_SECS = 10
+LONGER_THAN_IDLE_SECS = 2.2
 WANTED = ["30s", "10s", "2s", "on", "force_custom_plan"]
 
 
@@ -235,3 +237,47 @@ async def test_who_stands_still_in_a_transaction_is_not_waited_for_and_does_it_a
         await database.close()
     assert tries == ["first, mine", "another's, mine"]
     assert words == "another's, mine, twice"
+
+
+@pytest.mark.parametrize("write", [Database.write, Database.write_here])
+@pytest.mark.parametrize("is_before_the_commit", [False, True])
+async def test_a_use_case_that_takes_its_time_is_done_again_with_more_of_it(
+    postgres_url: str, write: Callable[..., Awaitable[None]], is_before_the_commit: bool
+) -> None:
+    database = Database(DatabaseOptions(postgres_url, pool_size=1))
+
+    def note(tx: Transaction) -> None:
+        tries.append(1)
+        tx.run("INSERT INTO notes VALUES ('slow')")
+        # Work, for which nothing that could be waited for stands.
+        sleep(LONGER_THAN_IDLE_SECS)
+        if not is_before_the_commit:
+            tx.run("INSERT INTO notes VALUES ('twice')")
+
+    tries: list[int] = []
+    try:
+        await database.write(lambda tx: tx.run("CREATE TABLE notes (words text)"))
+        await write(database, note)
+        noted = await database.read(lambda tx: tx.rows("SELECT words FROM notes ORDER BY words"))
+    finally:
+        await database.close()
+    assert noted == ([("slow",)] if is_before_the_commit else [("slow",), ("twice",)])
+    assert len(tries) == 2
+
+
+async def test_who_only_reads_may_take_its_time(postgres_url: str) -> None:
+    database = Database(DatabaseOptions(postgres_url, pool_size=1))
+
+    def look(tx: Transaction) -> None:
+        tries.append(1)
+        tx.freeze()
+        tx.rows("SELECT 1")
+        sleep(LONGER_THAN_IDLE_SECS)
+        tx.rows("SELECT 1")
+
+    tries: list[int] = []
+    try:
+        await database.read(look)
+    finally:
+        await database.close()
+    assert tries == [1]
