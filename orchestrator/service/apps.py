@@ -40,6 +40,19 @@ def install(
     """Install a manifest with its tasks and schedules; a secret is made where none is given. Raises Conflict."""
     if app_rows.find(tx, workspace_id, manifest.id) is not None:
         raise Conflict(f"app {manifest.id} is installed already; update it with PUT /v1/apps/{manifest.id}")
+    return make(tx, vault, workspace_id, manifest, secret, activate=activate)
+
+
+def make(
+    tx: Transaction,
+    vault: Vault,
+    workspace_id: str,
+    manifest: AppManifest,
+    secret: str | None,
+    *,
+    activate: bool = True,
+) -> Installed:
+    """As `install`, of one that was looked for: where another has made it since, the transaction is begun again."""
     plain = secret or generate_secret()
     now = to_micros(tx.now())
     app = App(

@@ -50,7 +50,7 @@ def register(
         raise NotFound(f"there is no app {checked.id}")
     if pk is None:
         _check_handlers(caller, checked, known={})
-        apps.install(tx, vault, caller.workspace_id, checked, None)
+        apps.make(tx, vault, caller.workspace_id, checked, None)
         return Registered(checked.id, ids, has_changed=True)
     # Whoever registers at the same time waits here, and then finds what was registered.
     tx.read(statements.lock_states([pk]))

@@ -5,6 +5,8 @@ from functools import reduce
 
 import pytest
 
+from orchestrator.store import lookups
+from orchestrator.store.dialect import Dialect
 from tests.api.doors import Api, Json, a_manifest, accepted, fields, refused
 
 APP = "app_crm"
@@ -67,6 +69,20 @@ async def test_workers_that_register_together_lose_nothing(api: Api) -> None:
     await asyncio.gather(*(registered(api, an_entry(name)) for name in names))
     app = accepted(await api.admin.get(f"/v1/apps/{APP}"))
     assert sorted(task["name"] for task in app["manifest"]["tasks"]) == sorted(names)
+
+
+async def test_one_that_another_has_made_since_it_was_looked_for_is_added_to(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if api.context.database.dialect is Dialect.SQLITE:
+        pytest.skip("there is one writer, and nobody comes in between")
+    await registered(api, an_entry())
+    look, too_early = lookups.app_pk, [None]
+    monkeypatch.setattr(lookups, "app_pk", lambda *args: too_early.pop() if too_early else look(*args))
+    await registered(api, an_entry("crm.tasks.report"))
+    assert not too_early
+    app = accepted(await api.admin.get(f"/v1/apps/{APP}"))
+    assert [task["name"] for task in app["manifest"]["tasks"]] == ["crm.tasks.enrich", "crm.tasks.report"]
 
 
 async def test_an_executor_registers_what_its_token_names(api: Api) -> None:
