@@ -70,7 +70,7 @@ async def test_not_for_one_that_began_long_before(time: Time, patience: None) ->
     time.now += TOGETHER_SECS * 1.5
     quick = calls.begin(APP)
     calls.end(quick)
-    await calls.others()
+    assert not await is_waiting(asyncio.create_task(calls.others()))
 
 
 async def test_nor_after_a_call_that_took_its_time(time: Time, patience: None) -> None:
@@ -78,20 +78,20 @@ async def test_nor_after_a_call_that_took_its_time(time: Time, patience: None) -
     slow, _ = calls.begin(APP), calls.begin(APP)
     time.now += LONGEST_CALL_SECS * 1.1
     calls.end(slow)
-    await calls.others()
+    assert not await is_waiting(asyncio.create_task(calls.others()))
 
 
 async def test_nor_for_those_of_another_app(time: Time, patience: None) -> None:
     calls = Gathering()
     first, _ = calls.begin(APP), calls.begin(ANOTHER_APP)
     calls.end(first)
-    await calls.others()
+    assert not await is_waiting(asyncio.create_task(calls.others()))
 
 
 async def test_nor_alone(time: Time, patience: None) -> None:
     calls = Gathering()
     calls.end(calls.begin(APP))
-    await calls.others()
+    assert not await is_waiting(asyncio.create_task(calls.others()))
 
 
 async def test_one_that_does_not_come_is_not_waited_for_for_long(time: Time) -> None:
@@ -99,8 +99,9 @@ async def test_one_that_does_not_come_is_not_waited_for_for_long(time: Time) -> 
     first, missing = calls.begin(APP), calls.begin(APP)
     calls.end(first)
     await calls.others()
+    assert calls._begun, "the other one is still under way"
     calls.end(missing)
-    await calls.others()
+    assert not await is_waiting(asyncio.create_task(calls.others()))
 
 
 async def test_only_the_first_commit_waits_and_what_comes_meanwhile_is_in_it() -> None:
