@@ -34,7 +34,7 @@ from benchmarks import (
     steps,
 )
 from benchmarks.findings import Findings
-from benchmarks.part import Part, end_what_was_started, tell
+from benchmarks.part import Part, begin_measuring, tell
 
 MODULES = (steps, slow_app, due, sleepers, idle, burst, fan_out, small, imports, cold_start, scale)
 PARTS: dict[str, Part[Any]] = {module.PART.name: module.PART for module in MODULES}
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = asked.only.split(",") if asked.only else list(PARTS)
     if unknown := [name for name in names if name not in PARTS]:
         parser.error(f"no part is called {', '.join(unknown)}")
-    end_what_was_started()
+    begin_measuring()
     rounds = 1 if asked.quick else asked.rounds
     found = []
     for name in names:

@@ -20,7 +20,7 @@ import uvloop
 
 from app_sdk.protocol.signing import Signer
 from benchmarks.app import Sink, running_sink
-from benchmarks.part import end_what_was_started
+from benchmarks.part import begin_measuring
 from benchmarks.processes import output_of
 from benchmarks.workload import APPS, SECRET, Figures, Load, figures, state_of
 from orchestrator.domain.outcome import Response
@@ -134,7 +134,7 @@ def main() -> None:
     if asked.url:
         print(json.dumps({"cpu_secs": uvloop.run(call_all(asked.url, load))}))
         return
-    end_what_was_started()
+    begin_measuring()
     with running_sink() as sink:
         print(run(sink, load))
 

@@ -21,7 +21,7 @@ import uvloop
 from benchmarks.app import Sink, running_sink
 from benchmarks.ceiling import call_all, claim_of
 from benchmarks.node import Kind
-from benchmarks.part import end_what_was_started
+from benchmarks.part import begin_measuring
 from benchmarks.processes import output_of
 from benchmarks.stores import Store, Stores
 from benchmarks.workload import WORKERS, Figures, Load, figures
@@ -176,7 +176,7 @@ def main() -> None:
     if asked.url:
         print(json.dumps({"cpu_secs": uvloop.run(_run(asked.url, asked.database, load))}))
         return
-    end_what_was_started()
+    begin_measuring()
     with ExitStack() as stack:
         store = stack.enter_context(Stores(stack).open(asked.on))
         schema.upgrade(DatabaseOptions(store.url))

@@ -16,7 +16,7 @@ import httpx
 
 from benchmarks.findings import Table, number, percentile
 from benchmarks.node import TOKEN, Stage, staged
-from benchmarks.part import end_what_was_started
+from benchmarks.part import begin_measuring
 from benchmarks.report import text_of
 from benchmarks.stores import Stores
 from benchmarks.workload import SECRET
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--launches", type=int, default=60)
     parser.add_argument("--poll-secs", type=float, default=1.0)
     asked = parser.parse_args()
-    end_what_was_started()
+    begin_measuring()
     poll = {"ORCHESTRATOR_ENGINE__POLL_INTERVAL_SECS": str(asked.poll_secs)}
     rows = []
     with ExitStack() as stack:

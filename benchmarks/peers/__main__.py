@@ -11,7 +11,7 @@ them, which makes its gaps shorter. Medians over the rounds.
 import argparse
 from contextlib import ExitStack
 
-from benchmarks.part import end_what_was_started, tell
+from benchmarks.part import begin_measuring, tell
 from benchmarks.peers.comparison import table, tried
 from benchmarks.peers.contestants import PEERS, chosen
 from benchmarks.peers.programs import NotRun, Peer
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for one measurement")
     asked = parser.parse_args()
-    end_what_was_started()
+    begin_measuring()
     load = Load(asked.executions, asked.steps)
     found: dict[Peer, list[Figures | NotRun]] = {peer: [] for peer in chosen(asked.only)}
     if not found:
