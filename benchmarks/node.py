@@ -104,20 +104,20 @@ def pid_of(server: Server) -> int:
     return server.process.pid
 
 
-def install(server: Server, sink: Sink, delay_ms: int = 0) -> None:
-    """Install the five apps, which take `delay_ms` for each step."""
-    for app in range(APPS):
+def install(server: Server, sink: Sink, delay_ms: int = 0, apps: int = APPS) -> None:
+    """Install so many apps, which take `delay_ms` for each step."""
+    for app in range(apps):
         task = {"id": f"app_bench{app}_run", "name": "Run", "on_multiple_exec": "allow"}
         endpoint = f"{sink.url}webhook" + (f"?delay_ms={delay_ms}" if delay_ms else "")
         manifest = {"id": f"app_bench{app}", "name": "Bench", "webhook_endpoint": endpoint, "tasks": [task]}
         server.install(manifest, SECRET)
 
 
-def order(number: int, state: dict[str, Any], run_at: datetime | None = None) -> bytes:
-    """The launch of the so-manieth execution, of ten workers with the same state."""
+def order(number: int, state: dict[str, Any], run_at: datetime | None = None, apps: int = APPS) -> bytes:
+    """The launch of the so-manieth execution, of ten workers with the same state, of one of so many apps in turn."""
     others = [{"worker_id": worker_id, "initial_state": state} for worker_id in range(1, WORKERS)]
     when = {} if run_at is None else {"run_at": run_at.isoformat().replace("+00:00", "Z")}
-    return orjson.dumps({"task_id": f"app_bench{number % APPS}_run", "state": state, "workers": others, **when})
+    return orjson.dumps({"task_id": f"app_bench{number % apps}_run", "state": state, "workers": others, **when})
 
 
 def launch(server: Server, orders: Iterable[bytes], at_once: int = 8) -> list[str]:

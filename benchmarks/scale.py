@@ -1,10 +1,11 @@
 """What a step costs a shared PostgreSQL: steps a second, CPU, commits and WAL, by number of nodes.
 
-    python -m benchmarks.scale [--nodes 1 2 3] [--secs 8] [--rounds 2]
+    python -m benchmarks.scale [--nodes 1 2 3] [--secs 8] [--delay-ms 0] [--rounds 2]
 
 The load is five apps with as many executions of ten workers as keep every place taken; each answer has 1 KB of state
 and an increment of a key of its app. Numbers of nodes take turns. All of it shares this machine, so steps a second say
-little; what a step costs in CPU and in WAL says how far one goes (docs/scale.md).
+little; what a step costs in CPU and in WAL says how far one goes (docs/scale.md). With apps that take their time, five
+for each node, the cores are not what ends it, and the nodes add up.
 """
 
 import time
@@ -31,10 +32,15 @@ seconds; medians of {rounds} rounds in turns."""
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Numbers of node processes, and for how long each is measured."""
+    """Numbers of node processes, and for how long each is measured.
+
+    `delay_ms`: what the apps take for an answer. Then there are five for each node, since what an app may have in
+    flight is counted over all of them.
+    """
 
     nodes: tuple[int, ...] = (1, 2, 3)
     secs: float = 8.0
+    delay_ms: int = 0
 
 
 QUICK = Sizes((1, 2), 0.5)
@@ -71,20 +77,22 @@ def measure(sizes: Sizes, rounds: int) -> Findings:
         for _ in range(rounds):
             for count, runs in found.items():
                 with staged(stores, "postgresql") as stage:
-                    runs.append(_shared(stage, count, sizes.secs))
+                    runs.append(_shared(stage, count, sizes))
                 tell(f"{count} nodes: {runs[-1]}")
     return _findings(found, sizes, rounds)
 
 
-def _shared(stage: Stage, count: int, secs: float) -> Shared:
+def _shared(stage: Stage, count: int, sizes: Sizes) -> Shared:
     state = {"step": 0, "steps": 10**9, "rows": ROWS, "counts": True}
     with ExitStack() as stack:
         servers = [stack.enter_context(stage.node(f"node{number_}")) for number_ in range(count)]
-        install(servers[0], stage.sink)
-        launch(servers[0], (order(number_, state) for number_ in range(APPS * EXECUTIONS_PER_APP * count)))
+        apps = APPS * count if sizes.delay_ms else APPS
+        install(servers[0], stage.sink, sizes.delay_ms, apps)
+        executions = range(APPS * EXECUTIONS_PER_APP * count)
+        launch(servers[0], (order(number_, state, apps=apps) for number_ in executions))
         stage.sink.wait_for_calls(WARM_UP_CALLS * count)
         before = _read(stage, servers)
-        time.sleep(secs)
+        time.sleep(sizes.secs)
         after = _read(stage, servers)
     steps = after.steps - before.steps
     return Shared(
@@ -118,6 +126,8 @@ def _findings(found: dict[int, list[Shared]], sizes: Sizes, rounds: int) -> Find
     head = ("nodes", "steps/s here", "PostgreSQL us/step", "nodes us/step", "steps/commit", "WAL bytes/step")
     chart = Chart("nodes", "CPU of a step, by number of nodes", "node processes", "us of CPU a step", costs)
     method = METHOD.format(executions=APPS * EXECUTIONS_PER_APP, secs=number(sizes.secs), rounds=rounds)
+    if sizes.delay_ms:
+        method += f" Five apps for each node, which take {sizes.delay_ms} ms for an answer."
     charts = (chart,) if len(sizes.nodes) > 1 else ()
     return Findings("Several nodes", method, (Table(head, tuple(rows)),), charts)
 
