@@ -40,28 +40,26 @@ def install(
     """Install a manifest with its tasks and schedules; a secret is made where none is given. Raises Conflict."""
     if app_rows.find(tx, workspace_id, manifest.id) is not None:
         raise Conflict(f"app {manifest.id} is installed already; update it with PUT /v1/apps/{manifest.id}")
-    return make(tx, vault, workspace_id, manifest, secret, activate=activate)
+    plain = secret or generate_secret()
+    status = AppStatus.ACTIVE if activate else AppStatus.INITIALIZING
+    return Installed(make(tx, workspace_id, manifest, vault.seal(plain), status), plain)
 
 
 def make(
-    tx: Transaction,
-    vault: Vault,
-    workspace_id: str,
-    manifest: AppManifest,
-    secret: str | None,
-    *,
-    activate: bool = True,
-) -> Installed:
-    """As `install`, of one that was looked for: where another has made it since, the transaction is begun again."""
-    plain = secret or generate_secret()
+    tx: Transaction, workspace_id: str, manifest: AppManifest, sealed: str, status: AppStatus = AppStatus.ACTIVE
+) -> App:
+    """As `install`, of one that was looked for: where another has made it since, the transaction is begun again.
+
+    `sealed`: its secret, as the vault keeps it.
+    """
     now = to_micros(tx.now())
     app = App(
         workspace_id=workspace_id,
         id=manifest.id,
         name=manifest.name,
-        status=AppStatus.ACTIVE if activate else AppStatus.INITIALIZING,
+        status=status,
         manifest="",
-        secret_encrypted=vault.seal(plain),
+        secret_encrypted=sealed,
         created_at=now,
         updated_at=now,
     )
@@ -69,7 +67,7 @@ def make(
     tx.put(app)
     tx.put(AppState(app_pk=app.key))
     tasks.register(tx, app, manifest)
-    return Installed(app, plain)
+    return app
 
 
 def update(tx: Transaction, workspace_id: str, app_id: str, manifest: AppManifest) -> App:

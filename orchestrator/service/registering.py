@@ -6,6 +6,7 @@ from typing import Any
 
 from app_sdk.protocol import strict_json
 from app_sdk.protocol.manifest import AppManifest, read_manifest
+from app_sdk.protocol.signing import generate_secret
 from app_sdk.protocol.strict_json import ENVELOPE_DEPTH, MAX_DEPTH
 from orchestrator.domain.errors import Conflict, Forbidden, NotFound
 from orchestrator.service import apps
@@ -50,7 +51,7 @@ def register(
         raise NotFound(f"there is no app {checked.id}")
     if pk is None:
         _check_handlers(caller, checked, known={})
-        apps.make(tx, vault, caller.workspace_id, checked, None)
+        apps.make(tx, caller.workspace_id, checked, vault.seal(generate_secret()))
         return Registered(checked.id, ids, has_changed=True)
     # Whoever registers at the same time waits here, and then finds what was registered.
     tx.read(statements.lock_states([pk]))
